@@ -1,0 +1,2 @@
+//! erlmcp.
+fn main() {}

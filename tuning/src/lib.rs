@@ -1,0 +1,2 @@
+//! Placeholder docs until the first file lands.
+#![forbid(unsafe_code)]
