@@ -1,2 +1,8 @@
-//! Placeholder docs until the first file lands.
+//! Measures programs on this machine: starts them, loads them in turn, reads what the kernel says they used.
+//!
+//! Owns processes that it starts and the arithmetic on their figures. Never talks to anything off the loopback, and
+//! never asserts a speed: it reports, people and targets judge.
 #![forbid(unsafe_code)]
+
+pub mod child;
+pub mod procfs;

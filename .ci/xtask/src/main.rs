@@ -1,2 +1,37 @@
-//! erlmcp.
-fn main() {}
+//! `cargo xtask`: what people and CI run in this tree. Commands are listed by `cargo xtask --help`.
+//!
+//! Owns the command line only; each command lives in a module of its own. Never part of the shipped binary.
+#![forbid(unsafe_code)]
+
+use xtask::e2e;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Set-up, tests, tidy checks and measurements of erlmcp")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run end-to-end suites against the built `erlmcp` binary (all of them when none is named)
+    E2e(e2e::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::E2e(args) => e2e::run(&args),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
