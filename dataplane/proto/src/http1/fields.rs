@@ -1,0 +1,341 @@
+//! Header fields: access by name, and the one pass over a head that finds the fields which decide framing.
+
+use core::mem::MaybeUninit;
+
+use super::head::HEADERS_MAX;
+
+/// Most names kept from `Connection`; real clients send one or two.
+pub const CONNECTION_TOKENS_MAX: usize = 8;
+
+/// Room for a head's fields, on the caller's stack: made anew for each parse, which costs nothing.
+///
+/// Do not hold it across an await: it is 4 KiB.
+pub struct HeaderSlots<'b> {
+    slots: [MaybeUninit<httparse::Header<'b>>; HEADERS_MAX],
+}
+
+impl<'b> HeaderSlots<'b> {
+    /// Empty room; nothing is zeroed.
+    #[must_use]
+    #[inline]
+    pub const fn new() -> Self {
+        Self { slots: [const { MaybeUninit::uninit() }; HEADERS_MAX] }
+    }
+
+    /// The first `headers_max` slots.
+    pub(super) fn first(&mut self, headers_max: usize) -> &mut [MaybeUninit<httparse::Header<'b>>] {
+        &mut self.slots[..headers_max.min(HEADERS_MAX)]
+    }
+}
+
+impl Default for HeaderSlots<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl core::fmt::Debug for HeaderSlots<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("HeaderSlots")
+    }
+}
+
+/// A head's fields, in order, names as written, values without surrounding white space.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Headers<'b>(&'b [httparse::Header<'b>]);
+
+impl<'b> Headers<'b> {
+    pub(super) const fn new(fields: &'b [httparse::Header<'b>]) -> Self {
+        Self(fields)
+    }
+
+    /// Name and value of each field.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'b str, &'b [u8])> + Clone + use<'b> {
+        self.0.iter().map(|field| (field.name, field.value))
+    }
+
+    /// Value of the first field of this name, in any case.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'b [u8]> {
+        self.get_all(name).next()
+    }
+
+    /// Values of all fields of this name, in any case.
+    pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'b [u8]> + use<'b, 'n> {
+        self.0.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+    }
+
+    /// Number of fields.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// No field at all.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Names of fields that `Connection` lists, beyond the standing hop-by-hop ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConnectionTokens<'b> {
+    names: [&'b str; CONNECTION_TOKENS_MAX],
+    count: u8,
+}
+
+impl<'b> ConnectionTokens<'b> {
+    /// The names, as written.
+    #[must_use]
+    pub fn as_slice(&self) -> &[&'b str] {
+        &self.names[..usize::from(self.count)]
+    }
+
+    /// Whether the field of this name, in any case, is for this connection only.
+    #[must_use]
+    #[inline]
+    pub fn contains(&self, name: &str) -> bool {
+        self.as_slice().iter().any(|token| token.eq_ignore_ascii_case(name))
+    }
+
+    /// No further name is listed: the usual case.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn push(&mut self, name: &'b str) -> Result<(), ConnectionError> {
+        let slot = self.names.get_mut(usize::from(self.count)).ok_or(ConnectionError::TooMany)?;
+        *slot = name;
+        self.count += 1;
+        Ok(())
+    }
+}
+
+/// Fields that never pass a hop, whether or not `Connection` lists them (RFC 9110 section 7.6.1).
+///
+/// `Trailer` is here because trailers are consumed by the hop that decodes the chunks; `Transfer-Encoding` because
+/// the gateway frames anew.
+#[must_use]
+#[inline]
+pub fn is_hop_by_hop(name: &str) -> bool {
+    let same = |other: &str| name.eq_ignore_ascii_case(other);
+    match name.len() {
+        2 => same("te"),
+        7 => same("upgrade") || same("trailer"),
+        10 => same("connection") || same("keep-alive"),
+        16 => same("proxy-connection"),
+        17 => same("transfer-encoding"),
+        18 => same("proxy-authenticate"),
+        19 => same("proxy-authorization"),
+        25 => same("proxy-authentication-info"),
+        _ => false,
+    }
+}
+
+/// Whether `text` is a non-empty token (RFC 9110 section 5.6.2).
+#[must_use]
+pub fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|&b| is_token_byte(b))
+}
+
+pub(super) const fn is_token_byte(b: u8) -> bool {
+    matches!(b, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z'
+        | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+}
+
+/// Members of a comma-separated list, trimmed, empty ones left out (RFC 9110 section 5.6.1). Quoted commas are not seen.
+pub fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&b| b == b',').map(trim).filter(|member| !member.is_empty())
+}
+
+fn trim(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
+}
+
+/// Why a `Connection` field is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ConnectionError {
+    Malformed,
+    TooMany,
+    Protected,
+}
+
+/// Why `Content-Length` is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LengthError {
+    Bad,
+    Repeated,
+    Conflicting,
+}
+
+/// What `Transfer-Encoding` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coding {
+    Absent,
+    Chunked,
+    Unsupported,
+    Bad,
+}
+
+/// The fields that decide about the message, found in one pass; judged by the caller afterwards.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Semantics<'b> {
+    pub length: Option<Result<u64, LengthError>>,
+    pub coding: Coding,
+    pub host: Option<&'b [u8]>,
+    pub host_count: u32,
+    pub expect: Option<&'b [u8]>,
+    pub upgrade: Option<&'b [u8]>,
+    pub content_type: Option<&'b [u8]>,
+    pub te_trailers: bool,
+    pub close: bool,
+    pub keep_alive: bool,
+    pub connection_upgrade: bool,
+    pub connection_error: Option<ConnectionError>,
+    pub tokens: ConnectionTokens<'b>,
+}
+
+impl<'b> Semantics<'b> {
+    pub(super) fn of(fields: &[httparse::Header<'b>]) -> Self {
+        let mut found = Self {
+            length: None,
+            coding: Coding::Absent,
+            host: None,
+            host_count: 0,
+            expect: None,
+            upgrade: None,
+            content_type: None,
+            te_trailers: false,
+            close: false,
+            keep_alive: false,
+            connection_upgrade: false,
+            connection_error: None,
+            tokens: ConnectionTokens::default(),
+        };
+        for field in fields {
+            found.take(field.name, field.value);
+        }
+        found
+    }
+
+    /// Length first: most fields are told apart by it alone.
+    #[inline]
+    fn take(&mut self, name: &'b str, value: &'b [u8]) {
+        let same = |other: &str| name.eq_ignore_ascii_case(other);
+        match name.len() {
+            2 if same("te") => {
+                self.te_trailers |=
+                    list_members(value).any(|member| member.eq_ignore_ascii_case(b"trailers"));
+            }
+            4 if same("host") => {
+                self.host = Some(value);
+                self.host_count += 1;
+            }
+            6 if same("expect") => self.expect = Some(value),
+            7 if same("upgrade") => self.upgrade = Some(value),
+            10 if same("connection") => {
+                if let Err(error) = self.connection(value) {
+                    self.connection_error.get_or_insert(error);
+                }
+            }
+            12 if same("content-type") => self.content_type = Some(value),
+            14 if same("content-length") => {
+                self.length = Some(match self.length {
+                    None => length(value),
+                    Some(before) => Err(repeated(before, length(value))),
+                });
+            }
+            17 if same("transfer-encoding") => {
+                self.coding = match self.coding {
+                    Coding::Absent => coding(value),
+                    _ => Coding::Bad,
+                };
+            }
+            _ => {}
+        }
+    }
+
+    fn connection(&mut self, value: &'b [u8]) -> Result<(), ConnectionError> {
+        for member in list_members(value) {
+            let same = |other: &str| member.eq_ignore_ascii_case(other.as_bytes());
+            if same("close") {
+                self.close = true;
+            } else if same("keep-alive") {
+                self.keep_alive = true;
+            } else if same("upgrade") {
+                self.connection_upgrade = true;
+            } else if same("host") || same("content-length") || same("transfer-encoding") {
+                return Err(ConnectionError::Protected);
+            } else if !is_token(member) {
+                return Err(ConnectionError::Malformed);
+            } else {
+                let name = core::str::from_utf8(member).map_err(|_| ConnectionError::Malformed)?;
+                if !is_hop_by_hop(name) && !self.tokens.contains(name) {
+                    self.tokens.push(name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the connection may serve another exchange after this one (RFC 9112 section 9.3).
+    pub(super) const fn persists(&self, http10: bool) -> bool {
+        !self.close && (!http10 || self.keep_alive)
+    }
+}
+
+/// A plain decimal below 2^63; `5, 5` is a repetition, not a number.
+fn length(value: &[u8]) -> Result<u64, LengthError> {
+    if value.contains(&b',') {
+        let mut members = list_members(value).map(decimal);
+        let first = members.next().flatten().ok_or(LengthError::Bad)?;
+        return Err(members.fold(LengthError::Repeated, |worst, member| match (worst, member) {
+            (LengthError::Bad, _) | (_, None) => LengthError::Bad,
+            (_, Some(other)) if other != first => LengthError::Conflicting,
+            (worst, Some(_)) => worst,
+        }));
+    }
+    decimal(value).ok_or(LengthError::Bad)
+}
+
+fn repeated(before: Result<u64, LengthError>, after: Result<u64, LengthError>) -> LengthError {
+    match (before, after) {
+        (Err(LengthError::Bad), _) | (_, Err(LengthError::Bad)) => LengthError::Bad,
+        (Ok(before), Ok(after)) if before == after => LengthError::Repeated,
+        (Err(LengthError::Repeated), Err(LengthError::Repeated)) => LengthError::Repeated,
+        _ => LengthError::Conflicting,
+    }
+}
+
+/// At most 18 digits, leading zeros counted: always below 2^63, no overflow to think about.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 18 {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |value, b| b.is_ascii_digit().then(|| value * 10 + u64::from(b - b'0')))
+}
+
+/// Exactly `chunked`, or which way it is not.
+fn coding(value: &[u8]) -> Coding {
+    if value.eq_ignore_ascii_case(b"chunked") {
+        return Coding::Chunked;
+    }
+    let mut members = value.split(|&b| b == b',').map(trim).rev();
+    let ends_chunked = members.next().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"));
+    let known = |member: &[u8]| {
+        [b"gzip".as_slice(), b"x-gzip", b"deflate", b"compress", b"x-compress", b"br", b"zstd"]
+            .iter()
+            .any(|coding| member.eq_ignore_ascii_case(coding))
+    };
+    let mut others = members.peekable();
+    if ends_chunked && others.peek().is_some() && others.all(known) {
+        Coding::Unsupported
+    } else {
+        Coding::Bad
+    }
+}

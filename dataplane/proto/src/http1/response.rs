@@ -1,0 +1,123 @@
+//! Response heads: the same rules as for requests, read from the upstream's side.
+
+use super::error::ResponseError;
+use super::fields::{Coding, HeaderSlots, Headers, LengthError, Semantics};
+use super::head::{Framing, HeadLimits, Response};
+use super::method::Method;
+use super::request::{has_bare_cr, has_bare_lf, has_fold};
+
+/// Parses the response head at the start of `buf`; `None` means that more bytes are needed.
+///
+/// `request_method` is the method of the request that it answers: a response to `HEAD` has no body.
+/// Interim responses (1xx) are returned as they come; parse the next one with the rest.
+///
+/// # Errors
+/// Any reason to distrust the upstream's framing; its connection must close.
+pub fn parse_response<'s, 'b: 's>(
+    buf: &'b [u8],
+    slots: &'s mut HeaderSlots<'b>,
+    limits: &HeadLimits,
+    request_method: Method,
+) -> Result<Option<Response<'s>>, ResponseError> {
+    // A stray empty line before a response has no licence in RFC 9112: it is a sign of lost framing.
+    match buf.first() {
+        None => return Ok(None),
+        Some(b'H') => {}
+        Some(_) => return Err(ResponseError::BadVersion),
+    }
+    let mut head = httparse::Response::new(&mut []);
+    let slots = slots.first(limits.headers_max);
+    let config = httparse::ParserConfig::default();
+    let head_len = match config.parse_response_with_uninit_headers(&mut head, buf, slots) {
+        Ok(httparse::Status::Complete(head_len)) => head_len,
+        Ok(httparse::Status::Partial) if buf.len() > limits.head_bytes_max => {
+            return Err(ResponseError::HeadTooLarge);
+        }
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(error) => return Err(classify(buf, error)),
+    };
+    if head_len > limits.head_bytes_max {
+        return Err(ResponseError::HeadTooLarge);
+    }
+    if has_bare_lf(&buf[..head_len]) {
+        return Err(ResponseError::BareLf);
+    }
+    let (Some(status @ 100..), Some(version)) = (head.code, head.version) else {
+        return Err(ResponseError::BadStatus);
+    };
+    let fields = &*head.headers;
+    let http10 = version == 0;
+    let found = Semantics::of(fields);
+    if found.connection_error.is_some() {
+        return Err(ResponseError::BadConnection);
+    }
+    let (framing, length_declared) = framing(&found, http10, status, request_method)?;
+    Ok(Some(Response {
+        status,
+        reason: head.reason.unwrap_or(""),
+        http10,
+        headers: Headers::new(fields),
+        head_len,
+        framing,
+        length_declared,
+        keep_alive: found.persists(http10) && framing != Framing::UntilClose && status != 101,
+        is_event_stream: found.content_type.is_some_and(is_event_stream),
+        upgrade: found.upgrade.filter(|_| found.connection_upgrade && !http10),
+        connection_tokens: found.tokens,
+    }))
+}
+
+/// RFC 9112 section 6.3, in its order; what the RFC calls a likely attack is an error here.
+fn framing(
+    found: &Semantics<'_>,
+    http10: bool,
+    status: u16,
+    request_method: Method,
+) -> Result<(Framing, Option<u64>), ResponseError> {
+    let length = match found.length {
+        None => None,
+        Some(Ok(length)) => Some(length),
+        Some(Err(LengthError::Bad)) => return Err(ResponseError::BadLength),
+        Some(Err(LengthError::Repeated)) => return Err(ResponseError::RepeatedLength),
+        Some(Err(LengthError::Conflicting)) => return Err(ResponseError::ConflictingLengths),
+    };
+    let chunked = match found.coding {
+        Coding::Absent => false,
+        _ if length.is_some() => return Err(ResponseError::LengthAndChunked),
+        Coding::Chunked if !http10 => true,
+        _ => return Err(ResponseError::BadTransferEncoding),
+    };
+    // A body that must not be there would be read as the next response (RFC 9110 sections 15.2, 15.3.5).
+    if (status < 200 || status == 204) && chunked {
+        return Err(ResponseError::BadTransferEncoding);
+    }
+    if (status < 200 || status == 204) && length.is_some_and(|length| length > 0) {
+        return Err(ResponseError::BadLength);
+    }
+    let framing = match (status, length) {
+        (..200 | 204 | 304, _) => Framing::None,
+        _ if request_method == Method::Head => Framing::None,
+        _ if chunked => Framing::Chunked,
+        (_, Some(length)) => Framing::Length(length),
+        (_, None) => Framing::UntilClose,
+    };
+    Ok((framing, length))
+}
+
+fn is_event_stream(content_type: &[u8]) -> bool {
+    let essence = content_type.split(|&b| b == b';').next().unwrap_or(content_type);
+    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}
+
+fn classify(buf: &[u8], error: httparse::Error) -> ResponseError {
+    match error {
+        httparse::Error::TooManyHeaders => ResponseError::TooManyHeaders,
+        httparse::Error::Version => ResponseError::BadVersion,
+        httparse::Error::HeaderValue if has_bare_cr(buf) => ResponseError::BareCr,
+        httparse::Error::HeaderValue => ResponseError::BadHeaderValue,
+        httparse::Error::HeaderName if has_fold(buf) => ResponseError::ObsFold,
+        httparse::Error::HeaderName => ResponseError::BadHeaderName,
+        httparse::Error::NewLine => ResponseError::BareCr,
+        httparse::Error::Token | httparse::Error::Status => ResponseError::BadStatus,
+    }
+}

@@ -1,0 +1,130 @@
+//! Request targets (RFC 9112 section 3.2) and the `host[:port]` rule shared with the `Host` field.
+
+use core::net::Ipv6Addr;
+
+use super::method::Method;
+
+/// Which of RFC 9112's forms a target has; the authority form (CONNECT) is refused earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetForm {
+    /// `/path?query`
+    Origin,
+    /// `http://authority/path?query`
+    Absolute,
+    /// `*`
+    Asterisk,
+}
+
+/// A request target, split. All text is visible ASCII without `#`; percent-encoding is not checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target<'b> {
+    /// The form it was written in.
+    pub form: TargetForm,
+    /// The whole target as written.
+    pub text: &'b str,
+    /// The path: starts with `/`, or is `*`.
+    pub path: &'b str,
+    /// What follows the first `?`, without it.
+    pub query: Option<&'b str>,
+    /// `host[:port]` of the absolute form.
+    pub authority: Option<&'b str>,
+}
+
+impl<'b> Target<'b> {
+    /// Splits `text`, or `None` when it is malformed.
+    pub(super) fn parse(text: &'b str, method: Method) -> Option<Self> {
+        if !text.is_ascii() || memchr::memchr(b'#', text.as_bytes()).is_some() {
+            return None;
+        }
+        if text.starts_with('/') {
+            let (path, query) = split_query(text);
+            return Some(Self { form: TargetForm::Origin, text, path, query, authority: None });
+        }
+        if text == "*" {
+            let asterisk =
+                Self { form: TargetForm::Asterisk, text, path: text, query: None, authority: None };
+            return (method == Method::Options).then_some(asterisk);
+        }
+        let rest = strip_scheme(text)?;
+        let end = rest.bytes().position(|b| b == b'/' || b == b'?').unwrap_or(rest.len());
+        let (authority, rest) = rest.split_at(end);
+        if !is_valid_authority(authority) {
+            return None;
+        }
+        let (path, query) = split_query(rest);
+        let path = match path {
+            // RFC 9112 section 3.2.4: OPTIONS for the server as a whole.
+            "" if method == Method::Options && query.is_none() => "*",
+            "" => "/",
+            path => path,
+        };
+        Some(Self { form: TargetForm::Absolute, text, path, query, authority: Some(authority) })
+    }
+
+    /// Whether a path segment is `.` or `..`, also percent-encoded: routing by prefix would then be ambiguous.
+    #[must_use]
+    pub fn has_dot_segments(&self) -> bool {
+        // Most paths hold neither a dot nor a percent sign.
+        if memchr::memchr2(b'.', b'%', self.path.as_bytes()).is_none() {
+            return false;
+        }
+        self.path.split(['/', '\\']).any(is_dot_segment)
+    }
+}
+
+fn split_query(text: &str) -> (&str, Option<&str>) {
+    match memchr::memchr(b'?', text.as_bytes()) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    }
+}
+
+fn strip_scheme(text: &str) -> Option<&str> {
+    ["http://", "https://"].into_iter().find_map(|scheme| {
+        let (head, rest) = text.split_at_checked(scheme.len())?;
+        head.eq_ignore_ascii_case(scheme).then_some(rest)
+    })
+}
+
+fn is_dot_segment(segment: &str) -> bool {
+    let mut rest = segment.as_bytes();
+    let mut dots = 0;
+    while !rest.is_empty() {
+        rest = match rest {
+            [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
+            _ => return false,
+        };
+        dots += 1;
+    }
+    dots == 1 || dots == 2
+}
+
+/// Whether `text` is a non-empty `host` or `host:port` (RFC 3986 section 3.2) without user information.
+///
+/// Stricter than the grammar in one point: no comma, so that merged `Host` fields are not taken for one.
+#[must_use]
+pub fn is_valid_authority(text: &str) -> bool {
+    let (host_ok, port) = if let Some(rest) = text.strip_prefix('[') {
+        let Some((host, rest)) = rest.split_once(']') else { return false };
+        (host.parse::<Ipv6Addr>().is_ok(), rest)
+    } else {
+        let end = text.bytes().position(|b| b == b':').unwrap_or(text.len());
+        let (host, rest) = text.split_at(end);
+        (!host.is_empty() && host.bytes().all(is_reg_name), rest)
+    };
+    let port_ok = match port.strip_prefix(':') {
+        Some(digits) => digits.is_empty() || is_port(digits),
+        None => port.is_empty(),
+    };
+    host_ok && port_ok
+}
+
+fn is_port(digits: &str) -> bool {
+    digits.len() <= 5 && digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+}
+
+const fn is_reg_name(b: u8) -> bool {
+    matches!(b,
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'%'
+        | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=')
+}
