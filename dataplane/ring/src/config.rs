@@ -1,0 +1,168 @@
+//! What a shard is made of: sizes, bounds and the choice of driver. Checks them; never applies them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::time::Clock;
+
+/// Which driver carries a shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DriverKind {
+    /// Completions over io_uring.
+    IoUring,
+    /// Readiness over edge-triggered epoll.
+    Epoll,
+}
+
+impl fmt::Display for DriverKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::IoUring => "io_uring",
+            Self::Epoll => "epoll",
+        })
+    }
+}
+
+/// What the operator asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DriverChoice {
+    /// io_uring where its functional probe passes, else epoll.
+    #[default]
+    Auto,
+    /// io_uring, or an error.
+    IoUring,
+    /// epoll.
+    Epoll,
+}
+
+/// The text was none of `auto`, `io_uring`, `epoll`.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("unknown driver {0:?}: expected auto, io_uring or epoll")]
+pub struct UnknownDriver(String);
+
+impl FromStr for DriverChoice {
+    type Err = UnknownDriver;
+    fn from_str(text: &str) -> Result<Self, UnknownDriver> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "io_uring" => Ok(Self::IoUring),
+            "epoll" => Ok(Self::Epoll),
+            other => Err(UnknownDriver(other.to_owned())),
+        }
+    }
+}
+
+/// Which group of buffers a connection receives into.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RecvMode {
+    /// Many small buffers: heads, idle clients.
+    Small,
+    /// Few large buffers: bodies, upstreams.
+    Large,
+}
+
+impl RecvMode {
+    pub(crate) const fn group(self) -> usize {
+        match self {
+            Self::Small => 0,
+            Self::Large => 1,
+        }
+    }
+}
+
+/// One group of receive buffers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GroupConfig {
+    /// Number of buffers, 1..=16384.
+    pub count: u16,
+    /// Bytes of one buffer, 64..=1 MiB.
+    pub size: u32,
+}
+
+/// Sizes and bounds of a shard.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// Shown in errors and as the thread's name.
+    pub name: String,
+    /// Buffers for heads and idle clients.
+    pub small: GroupConfig,
+    /// Buffers for bodies and upstreams.
+    pub large: GroupConfig,
+    /// Submission queue entries, a power of two.
+    pub sq_entries: u32,
+    /// Completion queue entries, a power of two, at least `sq_entries`.
+    pub cq_entries: u32,
+    /// Bytes that a connection may have received and not yet taken.
+    pub recv_window_bytes: u32,
+    /// Small buffers that one connection may hold in its queue (large ones: an eighth of the group, at least 4).
+    pub recv_leases_max: u16,
+    /// Tasks that may exist at once.
+    pub tasks_max: u32,
+    /// Tasks polled in one turn; the rest waits for the next.
+    pub tasks_per_turn_max: u32,
+    /// Completions taken in one turn.
+    pub cqes_per_turn_max: u32,
+    /// Accepted sockets that a listener queues before it pauses itself.
+    pub accept_queue_max: u16,
+    /// Seed of [`Handle::rng`](crate::Handle::rng).
+    pub seed: u64,
+    /// Where time comes from.
+    pub clock: Clock,
+}
+
+impl Default for ShardConfig {
+    fn default() -> Self {
+        Self {
+            name: "shard".to_owned(),
+            small: GroupConfig { count: 256, size: 4096 },
+            large: GroupConfig { count: 64, size: 32768 },
+            sq_entries: 1024,
+            cq_entries: 16384,
+            recv_window_bytes: 128 * 1024,
+            recv_leases_max: 32,
+            tasks_max: 1 << 20,
+            tasks_per_turn_max: 4096,
+            cqes_per_turn_max: 4096,
+            accept_queue_max: 1024,
+            seed: 0x9E37_79B9_7F4A_7C15,
+            clock: Clock::Monotonic,
+        }
+    }
+}
+
+impl ShardConfig {
+    /// # Errors
+    /// Names the first field that is out of its range.
+    pub fn check(&self) -> Result<(), String> {
+        for (name, group) in [("small", &self.small), ("large", &self.large)] {
+            if !(1..=16384).contains(&group.count) {
+                return Err(format!("{name}.count is {}, must be 1..=16384", group.count));
+            }
+            if !(64..=1 << 20).contains(&group.size) {
+                return Err(format!("{name}.size is {} bytes, must be 64..=1048576", group.size));
+            }
+        }
+        if !self.sq_entries.is_power_of_two() || self.sq_entries > 32768 {
+            return Err(format!("sq_entries is {}, must be a power of two up to 32768", self.sq_entries));
+        }
+        if !self.cq_entries.is_power_of_two() || self.cq_entries > 65536 || self.cq_entries < self.sq_entries
+        {
+            return Err(format!(
+                "cq_entries is {}, must be a power of two, sq_entries..=65536",
+                self.cq_entries
+            ));
+        }
+        let bounds = [
+            ("recv_window_bytes", self.recv_window_bytes),
+            ("recv_leases_max", u32::from(self.recv_leases_max)),
+            ("tasks_max", self.tasks_max),
+            ("tasks_per_turn_max", self.tasks_per_turn_max),
+            ("cqes_per_turn_max", self.cqes_per_turn_max),
+            ("accept_queue_max", u32::from(self.accept_queue_max)),
+        ];
+        match bounds.iter().find(|(_, value)| *value == 0) {
+            Some((name, _)) => Err(format!("{name} must not be 0")),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Every plain system call of the crate, each as one safe function. Holds no state.
+
+use std::ffi::c_int;
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// Turns a return value below zero into the error in `errno`.
+pub(crate) fn check(result: c_int) -> io::Result<c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn owned(fd: c_int) -> io::Result<OwnedFd> {
+    let fd = check(fd)?;
+    // SAFETY: the kernel has just created this descriptor for us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+pub(crate) fn monotonic_nanos() -> u64 {
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `ts` is a valid place for one timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut ts) };
+    (ts.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(ts.tv_nsec as u64)
+}
+
+pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
+}
+
+/// Adds one to an eventfd. A full counter means that the wake is already visible.
+pub(crate) fn eventfd_signal(fd: RawFd) {
+    let one = 1u64;
+    // SAFETY: eight readable bytes.
+    unsafe { libc::write(fd, (&raw const one).cast(), size_of::<u64>()) };
+}
+
+pub(crate) fn close(fd: RawFd) {
+    // SAFETY: no pointers; the caller owns `fd`.
+    unsafe { libc::close(fd) };
+}
+
+pub(crate) fn shutdown(fd: RawFd, how: c_int) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::shutdown(fd, how) }).map(drop)
+}
+
+pub(crate) fn socket(family: c_int, flags: c_int) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    owned(unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | flags, 0) })
+}
+
+pub(crate) fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [0; 2];
+    // SAFETY: `fds` has room for the two descriptors.
+    check(unsafe {
+        libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0, fds.as_mut_ptr())
+    })?;
+    Ok((owned(fds[0])?, owned(fds[1])?))
+}
+
+pub(crate) fn set_nonblocking(fd: RawFd, on: bool) -> io::Result<()> {
+    // SAFETY: no pointers.
+    let flags = check(unsafe { libc::fcntl(fd, libc::F_GETFL) })?;
+    let wanted = if on { flags | libc::O_NONBLOCK } else { flags & !libc::O_NONBLOCK };
+    if wanted != flags {
+        // SAFETY: no pointers.
+        check(unsafe { libc::fcntl(fd, libc::F_SETFL, wanted) })?;
+    }
+    Ok(())
+}
+
+pub(crate) fn set_nodelay(fd: RawFd) -> io::Result<()> {
+    let on: c_int = 1;
+    // SAFETY: `on` is a readable int of the length given.
+    check(unsafe {
+        libc::setsockopt(
+            fd,
+            libc::IPPROTO_TCP,
+            libc::TCP_NODELAY,
+            (&raw const on).cast(),
+            size_of::<c_int>() as libc::socklen_t,
+        )
+    })
+    .map(drop)
+}
+
+/// The pending error of a socket (`SO_ERROR`), 0 if none.
+pub(crate) fn socket_error(fd: RawFd) -> c_int {
+    let mut value: c_int = 0;
+    let mut len = size_of::<c_int>() as libc::socklen_t;
+    // SAFETY: `value` is a writable int of the length given.
+    let result = unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut value).cast(), &raw mut len)
+    };
+    if result < 0 { io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO) } else { value }
+}
+
+/// `tcpi_bytes_acked` of `TCP_INFO` (RFC 4898 tcpEStatsAppHCThruOctetsAcked); `None` where it does not apply.
+pub(crate) fn tcp_bytes_acked(fd: RawFd) -> Option<u64> {
+    /// Offset of `tcpi_bytes_acked` in the kernel's `struct tcp_info` (uapi/linux/tcp.h), fixed since Linux 4.1.
+    const AT: usize = 120;
+    let mut info = [0u8; 256];
+    let mut len = info.len() as libc::socklen_t;
+    // SAFETY: `info` is writable for `len` bytes.
+    let result = unsafe {
+        libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut len)
+    };
+    if result < 0 || (len as usize) < AT + 8 {
+        return None;
+    }
+    info[AT..AT + 8].try_into().ok().map(u64::from_ne_bytes)
+}
+
+/// A socket address as the kernel takes it.
+#[derive(Clone, Copy)]
+pub(crate) struct RawAddr {
+    pub(crate) storage: libc::sockaddr_storage,
+    pub(crate) len: libc::socklen_t,
+}
+
+impl RawAddr {
+    pub(crate) fn zeroed() -> Self {
+        // SAFETY: `sockaddr_storage` is plain integers; all zeroes is a value of it.
+        let storage = unsafe { MaybeUninit::<libc::sockaddr_storage>::zeroed().assume_init() };
+        Self { storage, len: size_of::<libc::sockaddr_storage>() as libc::socklen_t }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const libc::sockaddr {
+        (&raw const self.storage).cast()
+    }
+
+    /// The address's bytes, `len` of them at most.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let len = (self.len as usize).min(size_of::<libc::sockaddr_storage>());
+        // SAFETY: the storage is initialized (zeroed at least) and `len` is inside it.
+        unsafe { std::slice::from_raw_parts((&raw const self.storage).cast(), len) }
+    }
+
+    /// Fills the address with `bytes`.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        let mut raw = Self::zeroed();
+        let len = bytes.len().min(size_of::<libc::sockaddr_storage>());
+        // SAFETY: the source has `len` bytes, the zeroed storage at least as many; they are different objects.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), (&raw mut raw.storage).cast(), len) };
+        raw.len = len as libc::socklen_t;
+        raw
+    }
+}
+
+pub(crate) fn connect(fd: RawFd, addr: &RawAddr) -> io::Result<()> {
+    // SAFETY: `addr` is readable for its length.
+    check(unsafe { libc::connect(fd, addr.as_ptr(), addr.len) }).map(drop)
+}
+
+pub(crate) fn peer_name(fd: RawFd) -> io::Result<RawAddr> {
+    let mut raw = RawAddr::zeroed();
+    // SAFETY: the storage is writable for `len` bytes.
+    check(unsafe { libc::getpeername(fd, (&raw mut raw.storage).cast(), &raw mut raw.len) })?;
+    Ok(raw)
+}
+
+pub(crate) fn local_name(fd: RawFd) -> io::Result<RawAddr> {
+    let mut raw = RawAddr::zeroed();
+    // SAFETY: the storage is writable for `len` bytes.
+    check(unsafe { libc::getsockname(fd, (&raw mut raw.storage).cast(), &raw mut raw.len) })?;
+    Ok(raw)
+}
+
+/// Accepts without waiting, if the listening socket is non-blocking.
+pub(crate) fn accept(fd: RawFd) -> io::Result<OwnedFd> {
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: null addresses are allowed: the peer is asked for later.
+    owned(unsafe { libc::accept4(fd, std::ptr::null_mut(), std::ptr::null_mut(), flags) })
+}
+
+/// Receives into `len` bytes at `at` without waiting.
+///
+/// # Safety
+/// `at` must be writable for `len` bytes.
+pub(crate) unsafe fn recv(fd: RawFd, at: *mut u8, len: usize) -> io::Result<usize> {
+    // SAFETY: the caller's promise.
+    let n = unsafe { libc::recv(fd, at.cast(), len, libc::MSG_DONTWAIT) };
+    if n < 0 { Err(io::Error::last_os_error()) } else { Ok(n as usize) }
+}
+
+/// Sends what `message` describes without waiting and without SIGPIPE.
+///
+/// # Safety
+/// The vectors of `message` must be readable.
+pub(crate) unsafe fn sendmsg(fd: RawFd, message: *const libc::msghdr) -> io::Result<usize> {
+    // SAFETY: the caller's promise.
+    let n = unsafe { libc::sendmsg(fd, message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    if n < 0 { Err(io::Error::last_os_error()) } else { Ok(n as usize) }
+}
+
+/// Sends `len` bytes at `at` without waiting and without SIGPIPE.
+///
+/// # Safety
+/// `at` must be readable for `len` bytes.
+pub(crate) unsafe fn send(fd: RawFd, at: *const u8, len: usize) -> io::Result<usize> {
+    // SAFETY: the caller's promise.
+    let n = unsafe { libc::send(fd, at.cast(), len, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    if n < 0 { Err(io::Error::last_os_error()) } else { Ok(n as usize) }
+}
+
+pub(crate) fn epoll_create() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })
+}
+
+pub(crate) fn epoll_ctl(epoll: RawFd, op: c_int, fd: RawFd, events: u32, token: u64) -> io::Result<()> {
+    let mut event = libc::epoll_event { events, u64: token };
+    // SAFETY: `event` is one readable event.
+    check(unsafe { libc::epoll_ctl(epoll, op, fd, &raw mut event) }).map(drop)
+}
+
+/// Waits at most `timeout_ms` (-1: for ever) and fills `events` from its front; returns how many.
+pub(crate) fn epoll_wait(
+    epoll: RawFd,
+    events: &mut [libc::epoll_event],
+    timeout_ms: c_int,
+) -> io::Result<usize> {
+    let max = c_int::try_from(events.len()).unwrap_or(c_int::MAX);
+    // SAFETY: `events` is writable for `max` events.
+    check(unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), max, timeout_ms) }).map(|n| n as usize)
+}
+
+/// Zeroed, page-aligned memory that may be shared with the kernel; unmapped on drop.
+pub(crate) struct Mapping {
+    at: std::ptr::NonNull<u8>,
+    len: usize,
+}
+
+impl Mapping {
+    pub(crate) fn new(len: usize) -> io::Result<Self> {
+        // SAFETY: an anonymous mapping at an address of the kernel's choice.
+        let at = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len.max(1),
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let at =
+            std::ptr::NonNull::new(at.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
+        Ok(Self { at, len: len.max(1) })
+    }
+
+    pub(crate) fn at(&self) -> *mut u8 {
+        self.at.as_ptr()
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: exactly the mapping made in `new`; its owner is going away.
+        unsafe { libc::munmap(self.at.as_ptr().cast(), self.len) };
+    }
+}
+
+pub(crate) fn raw(fd: &impl AsRawFd) -> RawFd {
+    fd.as_raw_fd()
+}
