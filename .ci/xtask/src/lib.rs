@@ -9,4 +9,6 @@
 #![forbid(unsafe_code)]
 
 pub mod e2e;
+pub mod run;
+pub mod setup;
 pub mod workspace;

@@ -3,7 +3,7 @@
 //! Owns the command line only; each command lives in a module of its own. Never part of the shipped binary.
 #![forbid(unsafe_code)]
 
-use xtask::e2e;
+use xtask::{e2e, setup};
 
 use std::process::ExitCode;
 
@@ -18,12 +18,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Install what tests need beside Rust, Node and Python
+    Setup,
     /// Run end-to-end suites against the built `erlmcp` binary (all of them when none is named)
     E2e(e2e::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Setup => setup::run(),
         Command::E2e(args) => e2e::run(&args),
     };
     match outcome {
