@@ -16,3 +16,5 @@
 #![forbid(unsafe_code)]
 
 pub mod http1;
+pub mod jsonrpc;
+pub mod sse;

@@ -1,0 +1,114 @@
+//! Finds the ends of events in a stream that passes by, without keeping any of it: 32 bytes of state per stream.
+
+use super::BOM;
+
+/// What one call of [`EventFramer::feed`] saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fed {
+    /// Events completed in this input; blocks of comments alone are not counted.
+    pub events: u32,
+    /// Offset just after the last complete event or comment block of this input: something else may be inserted there.
+    pub boundary: Option<usize>,
+    /// An event, complete or not, exceeded the bound.
+    pub oversized: bool,
+}
+
+/// Follows the block structure of an event stream.
+#[derive(Clone, Debug)]
+pub struct EventFramer {
+    event_bytes_max: usize,
+    /// Bytes since the last boundary, up to the end of the last input.
+    event_bytes: usize,
+    line: Line,
+    /// The block holds a line that is no comment.
+    has_field: bool,
+    /// The last byte was a CR that ended a line: an LF next belongs to it.
+    after_cr: bool,
+    /// Bytes of the byte order mark seen; 3 once it is seen or ruled out.
+    bom: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    Start,
+    Inside,
+}
+
+impl EventFramer {
+    /// A framer at the start of a stream; events above `event_bytes_max` bytes are reported as oversized.
+    #[must_use]
+    pub const fn new(event_bytes_max: usize) -> Self {
+        Self { event_bytes_max, event_bytes: 0, line: Line::Start, has_field: false, after_cr: false, bom: 0 }
+    }
+
+    /// No event is under way: bytes may be inserted here without breaking one.
+    #[must_use]
+    pub const fn at_boundary(&self) -> bool {
+        self.event_bytes == 0
+    }
+
+    /// Looks at the next bytes of the stream.
+    pub fn feed(&mut self, input: &[u8]) -> Fed {
+        let mut fed = Fed::default();
+        // Where the current block starts in this input; what came before is in `event_bytes`.
+        let mut block_start = 0;
+        let mut at = 0;
+        while let Some(&byte) = input.get(at) {
+            if self.after_cr {
+                self.after_cr = false;
+                if byte == b'\n' {
+                    at += 1;
+                    if self.event_bytes == 0 && block_start + 1 == at {
+                        block_start = at;
+                        fed.boundary = Some(at);
+                    }
+                    continue;
+                }
+            }
+            if self.bom < 3 {
+                if byte == BOM[usize::from(self.bom)] {
+                    self.bom += 1;
+                    at += 1;
+                    continue;
+                }
+                if self.bom > 0 {
+                    self.enter_field();
+                }
+                self.bom = 3;
+            }
+            if self.line == Line::Start {
+                match byte {
+                    b'\r' | b'\n' => {
+                        at += 1;
+                        self.after_cr = byte == b'\r';
+                        fed.oversized |= self.event_bytes + (at - block_start) > self.event_bytes_max;
+                        fed.events += u32::from(self.has_field);
+                        fed.boundary = Some(at);
+                        block_start = at;
+                        self.event_bytes = 0;
+                        self.has_field = false;
+                        continue;
+                    }
+                    b':' => self.line = Line::Inside,
+                    _ => self.enter_field(),
+                }
+            }
+            match memchr::memchr2(b'\r', b'\n', &input[at..]) {
+                Some(len) => {
+                    self.after_cr = input[at + len] == b'\r';
+                    self.line = Line::Start;
+                    at += len + 1;
+                }
+                None => at = input.len(),
+            }
+        }
+        self.event_bytes = self.event_bytes.saturating_add(input.len() - block_start);
+        fed.oversized |= self.event_bytes > self.event_bytes_max;
+        fed
+    }
+
+    const fn enter_field(&mut self) {
+        self.line = Line::Inside;
+        self.has_field = true;
+    }
+}

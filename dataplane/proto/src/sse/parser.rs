@@ -1,0 +1,185 @@
+//! Reads events for a client: incremental, one event in memory at a time, bounded.
+
+use super::BOM;
+
+/// An event, ready to be acted upon. Slices live until the parser is used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event<'p> {
+    /// The `event` field; empty means `message`. Not checked for UTF-8.
+    pub name: &'p [u8],
+    /// The `data` lines, joined by LF. Not checked for UTF-8.
+    pub data: &'p [u8],
+    /// The last `id` of the stream so far; empty when there was none.
+    pub id: &'p [u8],
+}
+
+/// Why a stream cannot be read further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SseError {
+    /// An event is longer than the bound.
+    #[error("event stream refused: an event is longer than {event_bytes_max} bytes")]
+    EventTooLarge {
+        /// The bound.
+        event_bytes_max: usize,
+    },
+}
+
+/// An incremental reader of events.
+#[derive(Debug)]
+pub struct EventParser {
+    event_bytes_max: usize,
+    /// Bytes of the block so far, line ends included.
+    block_bytes: usize,
+    /// The part of a line that earlier inputs brought.
+    line: Vec<u8>,
+    name: Vec<u8>,
+    /// Each data line with an LF behind it.
+    data: Vec<u8>,
+    id: Vec<u8>,
+    retry_ms: Option<u64>,
+    after_cr: bool,
+    first_line: bool,
+    /// The event in `name` and `data` was given out: clear it first.
+    given: bool,
+    failed: bool,
+}
+
+impl EventParser {
+    /// A parser at the start of a stream. Blocks above `event_bytes_max` bytes, line ends included, are an error.
+    #[must_use]
+    pub const fn new(event_bytes_max: usize) -> Self {
+        Self {
+            event_bytes_max,
+            block_bytes: 0,
+            line: Vec::new(),
+            name: Vec::new(),
+            data: Vec::new(),
+            id: Vec::new(),
+            retry_ms: None,
+            after_cr: false,
+            first_line: true,
+            given: false,
+            failed: false,
+        }
+    }
+
+    /// The last `retry` field: how long to wait before reconnecting, in milliseconds.
+    #[must_use]
+    pub const fn retry_ms(&self) -> Option<u64> {
+        self.retry_ms
+    }
+
+    /// The last `id` field, to be sent as `Last-Event-ID`; empty when there was none.
+    #[must_use]
+    pub fn last_event_id(&self) -> &[u8] {
+        &self.id
+    }
+
+    /// Takes bytes from the front of `input` until an event is complete; `None` means that all of it was taken.
+    ///
+    /// # Errors
+    /// [`SseError::EventTooLarge`]; it is final.
+    pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Event<'_>>, SseError> {
+        if self.given {
+            self.given = false;
+            self.name.clear();
+            self.data.clear();
+        }
+        while !input.is_empty() {
+            if core::mem::take(&mut self.after_cr) && input[0] == b'\n' {
+                *input = &input[1..];
+                continue;
+            }
+            let Some(len) = memchr::memchr2(b'\r', b'\n', input) else {
+                self.count(input.len())?;
+                self.line.extend_from_slice(input);
+                *input = &[];
+                break;
+            };
+            self.count(len + 1)?;
+            let (line, rest) = input.split_at(len);
+            self.after_cr = rest[0] == b'\r';
+            *input = &rest[1..];
+            if self.take_line(line) {
+                self.given = true;
+                return Ok(Some(self.event()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn event(&self) -> Event<'_> {
+        let data = self.data.strip_suffix(b"\n").unwrap_or(&self.data);
+        Event { name: &self.name, data, id: &self.id }
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), SseError> {
+        self.block_bytes = self.block_bytes.saturating_add(bytes);
+        self.failed |= self.block_bytes > self.event_bytes_max;
+        if self.failed {
+            return Err(SseError::EventTooLarge { event_bytes_max: self.event_bytes_max });
+        }
+        Ok(())
+    }
+
+    /// Takes a line whose end is `tail`; true when it completes an event.
+    fn take_line(&mut self, tail: &[u8]) -> bool {
+        let mut held = core::mem::take(&mut self.line);
+        let whole = if held.is_empty() {
+            tail
+        } else {
+            held.extend_from_slice(tail);
+            &held
+        };
+        let line = if core::mem::take(&mut self.first_line) {
+            whole.strip_prefix(&BOM).unwrap_or(whole)
+        } else {
+            whole
+        };
+        let complete = line.is_empty() && self.end_block();
+        if !line.is_empty() {
+            self.take_field(line);
+        }
+        // Keep the allocation for the next line.
+        held.clear();
+        self.line = held;
+        complete
+    }
+
+    /// A blank line: an event without data is dropped, as the standard says.
+    fn end_block(&mut self) -> bool {
+        self.block_bytes = 0;
+        if self.data.is_empty() {
+            self.name.clear();
+            return false;
+        }
+        true
+    }
+
+    fn take_field(&mut self, line: &[u8]) {
+        let colon = memchr::memchr(b':', line).unwrap_or(line.len());
+        let (field, value) = line.split_at(colon);
+        let value = value.strip_prefix(b":").unwrap_or(value);
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match field {
+            b"data" => {
+                self.data.extend_from_slice(value);
+                self.data.push(b'\n');
+            }
+            b"event" => {
+                self.name.clear();
+                self.name.extend_from_slice(value);
+            }
+            b"id" if memchr::memchr(0, value).is_none() => {
+                self.id.clear();
+                self.id.extend_from_slice(value);
+            }
+            b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
+                let text = core::str::from_utf8(value).ok();
+                // Digits beyond 64 bits are ignored, like any other value that makes no sense.
+                self.retry_ms = text.and_then(|text| text.parse().ok()).or(self.retry_ms);
+            }
+            _ => {}
+        }
+    }
+}
