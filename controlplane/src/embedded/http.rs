@@ -1,7 +1,7 @@
 //! HTTP/1.1 under the node: accepts, bounds and routes; everything MCP is the SDK's service.
 //!
-//! Never parses a body, never looks into a message. Invariants: at most [`CONNECTIONS_MAX`] connections and
-//! [`SESSIONS_MAX`] sessions; an idle session is reaped after [`SESSION_IDLE_MAX`].
+//! Never parses a body, never looks into a message. Invariants: [`Limits`] hold; every
+//! stream and session ends with the node.
 
 use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
 
@@ -25,12 +25,24 @@ use super::{
     server::{Node, Shared},
 };
 
-/// Connections at once. The gateway's pool is far smaller; the rest is for clients that come directly.
-const CONNECTIONS_MAX: usize = 1024;
-/// Sessions of the older era at once; each costs two tasks and its channels.
-const SESSIONS_MAX: usize = 1024;
-/// A session that nobody used for this long is closed. Long, since a person's client may sit idle over lunch.
-const SESSION_IDLE_MAX: Duration = Duration::from_secs(30 * 60);
+/// What one node takes at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Connections; who comes above it waits in the listener's backlog.
+    pub(super) connections_max: usize,
+    /// Sessions of the older era; each costs two tasks and its channels. Who comes above it gets a 503.
+    pub(super) sessions_max: usize,
+    /// A session that nobody used for this long is closed.
+    pub(super) session_idle_max: Duration,
+}
+
+impl Limits {
+    /// The gateway's pool is far below 1024 connections, the rest is for clients that come directly; half an hour,
+    /// since a person's client may sit idle over lunch.
+    pub(super) const DEFAULT: Self =
+        Self { connections_max: 1024, sessions_max: 1024, session_idle_max: Duration::from_secs(30 * 60) };
+}
+
 /// How long a kept-alive connection may wait for its next head: above the usual pool's idle time, so that the pool
 /// and not the node closes first.
 const NEXT_HEAD_WAIT_MAX: Duration = Duration::from_secs(120);
@@ -51,12 +63,17 @@ type Mcp = StreamableHttpService<Node, LocalSessionManager>;
 struct App {
     mcp: Mcp,
     sessions: Arc<LocalSessionManager>,
+    limits: Limits,
 }
 
-pub(super) async fn serve(listener: TcpListener, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+pub(super) async fn serve(
+    listener: TcpListener,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
     let stop = CancellationToken::new();
-    let app = App::new(stop.clone())?;
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let app = App::new(stop.clone(), limits)?;
+    let permits = Arc::new(Semaphore::new(limits.connections_max));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -78,7 +95,7 @@ pub(super) async fn serve(listener: TcpListener, shutdown: impl Future<Output = 
     Ok(())
 }
 
-/// The next connection together with its place among [`CONNECTIONS_MAX`]; cancel-safe.
+/// The next connection together with its place among [`Limits::connections_max`]; cancel-safe.
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
@@ -128,10 +145,10 @@ async fn connection(
 }
 
 impl App {
-    fn new(stop: CancellationToken) -> io::Result<Self> {
-        let shared = Arc::new(Shared::new(stop.clone())?);
+    fn new(stop: CancellationToken, limits: Limits) -> io::Result<Self> {
+        let shared = Arc::new(Shared::new(stop.clone(), limits.sessions_max)?);
         let mut manager = LocalSessionManager::default();
-        manager.session_config.keep_alive = Some(SESSION_IDLE_MAX);
+        manager.session_config.keep_alive = Some(limits.session_idle_max);
         let sessions = Arc::new(manager);
         let mut config = StreamableHttpServerConfig::default().with_allowed_origins([
             "http://localhost:*",
@@ -145,7 +162,7 @@ impl App {
             Arc::clone(&sessions),
             config,
         );
-        Ok(Self { mcp, sessions })
+        Ok(Self { mcp, sessions, limits })
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
@@ -164,11 +181,12 @@ impl App {
         }
     }
 
-    /// Whether `request` would open a session that has no room.
+    /// Whether `request` would open a session that has no room. For a plain answer only: what bounds the sessions is
+    /// the place that each takes when it is initialized.
     async fn is_full_for(&self, request: &Request<Incoming>) -> bool {
         request.method() == Method::POST
             && may_open_session(request.headers())
-            && self.sessions.sessions.read().await.len() >= SESSIONS_MAX
+            && self.sessions.sessions.read().await.len() >= self.limits.sessions_max
     }
 }
 

@@ -13,7 +13,8 @@
 //!   (JSON Schema 2020-12 keywords, `x-mcp-header`), and a macro would derive them.
 //! - hyper directly, no router crate: there are two paths.
 //! - Origins are validated as well as hosts: a gateway in front may rewrite `Host`, the browser's `Origin` stays.
-//! - Sessions are capped before the SDK creates one, so that the newcomer's refusal is a 503 that says so.
+//! - Sessions are bounded by a place that each takes when it is initialized; the plain 503 before that is a courtesy,
+//!   since the SDK alone decides which request opens a session.
 
 mod ask;
 mod changes;
@@ -45,7 +46,7 @@ pub const HEALTH_PATH: &str = "/health";
 /// When the source of randomness that seals request states cannot be read. A failed accept is not an error: it is
 /// logged and tried again.
 pub async fn serve(listener: TcpListener, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-    http::serve(listener, shutdown).await
+    http::serve(listener, http::Limits::DEFAULT, shutdown).await
 }
 
 /// A node that runs as a task of the current runtime.

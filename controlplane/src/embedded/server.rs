@@ -20,15 +20,15 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
         CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
-        GetPromptRequestParams, GetPromptResponse, Implementation, ListPromptsResult,
-        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, LoggingLevel,
+        GetPromptRequestParams, GetPromptResponse, Implementation, InitializeRequestParams, InitializeResult,
+        ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, LoggingLevel,
         LoggingMessageNotificationParam, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
         ReadResourceResponse, RequestStateCodec, ServerCapabilities, ServerConfig, SetLevelRequestParams,
         SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
-use tokio::sync::broadcast;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
@@ -47,16 +47,18 @@ pub(super) struct Shared {
     /// Seals the state that clients carry between the rounds of a request.
     pub(super) seal: RequestStateCodec,
     pub(super) stop: CancellationToken,
+    /// One permit per session of the older era.
+    places: Arc<Semaphore>,
 }
 
 impl Shared {
     /// # Errors
     /// When the kernel's source of randomness cannot be read.
-    pub(super) fn new(stop: CancellationToken) -> io::Result<Self> {
+    pub(super) fn new(stop: CancellationToken, sessions_max: usize) -> io::Result<Self> {
         let mut key = [0_u8; RequestStateCodec::MIN_KEY_LENGTH];
         File::open("/dev/urandom")?.read_exact(&mut key)?;
         let seal = RequestStateCodec::try_new(key).map_err(io::Error::other)?;
-        Ok(Self { changes: Changes::new(), seal, stop })
+        Ok(Self { changes: Changes::new(), seal, stop, places: Arc::new(Semaphore::new(sessions_max)) })
     }
 }
 
@@ -78,6 +80,8 @@ pub(super) struct Node {
     session: Arc<SessionState>,
     /// Subscribed when the node is made, so that no change is lost between acknowledging and listening.
     changes: Mutex<Option<broadcast::Receiver<Change>>>,
+    /// Taken by `initialize`, given back with the node.
+    place: Mutex<Option<OwnedSemaphorePermit>>,
     ended: CancellationToken,
     _ends_with_node: DropGuard,
 }
@@ -92,6 +96,7 @@ impl Node {
                 log_level: Mutex::new(LoggingLevel::Info),
                 watched: Mutex::new(BTreeSet::new()),
             }),
+            place: Mutex::new(None),
             _ends_with_node: ended.clone().drop_guard(),
             ended,
         }
@@ -151,6 +156,19 @@ impl ServerHandler for Node {
                 "A demonstration and test server behind an erlmcp gateway. Call `echo` or `node_info` to see that it \
                  answers, `count` to see a stream.",
             )
+    }
+
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        let Ok(place) = Arc::clone(&self.shared.places).try_acquire_owned() else {
+            return Err(ErrorData::internal_error("too many sessions on this node; try again later", None));
+        };
+        *lock(&self.place) = Some(place);
+        context.peer.set_peer_info(request.clone());
+        self.negotiate_initialize(&request)
     }
 
     async fn complete(
