@@ -30,19 +30,17 @@ pub enum ChildError {
         source: io::Error,
     },
     /// The program ended although it should run.
-    #[error("`{command}` ended early ({status}); end of its log {log}:\n{tail}", log = .log.display())]
+    #[error("`{command}` ended early ({status}); {log}")]
     Ended {
         /// The command line.
         command: String,
         /// How it ended.
         status: ExitStatus,
-        /// Its whole output.
-        log: PathBuf,
-        /// The end of its output.
-        tail: String,
+        /// Where its output is, and the end of it.
+        log: String,
     },
     /// A condition did not come true in time.
-    #[error("`{command}`: no {what} within {limit:?}; end of its log {log}:\n{tail}", log = .log.display())]
+    #[error("`{command}`: no {what} within {limit:?}; {log}")]
     Late {
         /// The command line.
         command: String,
@@ -50,10 +48,8 @@ pub enum ChildError {
         what: String,
         /// How long.
         limit: Duration,
-        /// Its whole output.
-        log: PathBuf,
-        /// The end of its output.
-        tail: String,
+        /// Where its output is, and the end of it.
+        log: String,
     },
     /// The system refused something else.
     #[error("`{command}`: {source}")]
@@ -257,8 +253,7 @@ impl Server {
                 return Ok(());
             }
             if let Some(status) = self.ended()? {
-                let (command, log, tail) = (self.line.clone(), self.log.clone(), self.tail());
-                return Err(ChildError::Ended { command, status, log, tail });
+                return Err(ChildError::Ended { command: self.line.clone(), status, log: self.quote() });
             }
             if Instant::now() >= deadline {
                 return Err(self.late(what, limit));
@@ -278,20 +273,14 @@ impl Server {
     }
 
     fn late(&self, what: &str, limit: Duration) -> ChildError {
-        ChildError::Late {
-            command: self.line.clone(),
-            what: what.to_owned(),
-            limit,
-            log: self.log.clone(),
-            tail: self.tail(),
-        }
+        ChildError::Late { command: self.line.clone(), what: what.to_owned(), limit, log: self.quote() }
     }
 
-    fn tail(&self) -> String {
+    fn quote(&self) -> String {
         let output = self.output();
         let start = output.len().saturating_sub(LOG_TAIL_BYTES);
         let start = (start..=output.len()).find(|&at| output.is_char_boundary(at)).unwrap_or(0);
-        output[start..].to_owned()
+        format!("end of its log {}:\n{}", self.log.display(), &output[start..])
     }
 }
 

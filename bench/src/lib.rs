@@ -5,4 +5,9 @@
 #![forbid(unsafe_code)]
 
 pub mod child;
+pub mod compare;
+pub mod idle;
+pub mod peers;
+pub mod ports;
 pub mod procfs;
+pub mod wrk;

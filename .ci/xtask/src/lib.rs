@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod e2e;
+pub mod rig;
 pub mod run;
 pub mod setup;
 pub mod workspace;

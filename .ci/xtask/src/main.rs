@@ -3,7 +3,7 @@
 //! Owns the command line only; each command lives in a module of its own. Never part of the shipped binary.
 #![forbid(unsafe_code)]
 
-use xtask::{e2e, setup};
+use xtask::{e2e, rig, setup};
 
 use std::process::ExitCode;
 
@@ -22,12 +22,15 @@ enum Command {
     Setup,
     /// Run end-to-end suites against the built `erlmcp` binary (all of them when none is named)
     E2e(e2e::Args),
+    /// Measure the gateway beside HAProxy, nginx and the bare forwarder
+    Rig(rig::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Setup => setup::run(),
         Command::E2e(args) => e2e::run(&args),
+        Command::Rig(args) => rig::run(&args),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
