@@ -1,2 +1,28 @@
-//! Placeholder docs until the first file lands.
+//! Configuration of erlmcp: YAML in, checked types out.
+//!
+//! Start at [`load`]: it reads a folder (or the embedded default), reports everything that is wrong at once, and gives
+//! a complete [`Config`]. [`schema`], [`show`] and [`diff`] serve the command line; [`effects`] says where each key acts.
+//! This crate starts nothing, resolves nothing and depends on none of the others.
 #![forbid(unsafe_code)]
+
+mod checks;
+mod files;
+mod load;
+pub mod model;
+mod overrides;
+mod places;
+mod report;
+mod secret;
+mod shape;
+mod texts;
+pub mod units;
+pub mod values;
+pub mod vm;
+mod walk;
+mod yaml;
+
+pub use load::{Env, Loaded, Source, load};
+pub use model::Config;
+pub use report::{Diagnostic, Report, Severity};
+pub use secret::{MASK, Secret};
+pub use values::{Address, CpuPlan, CpuWish};
