@@ -12,4 +12,6 @@ pub mod e2e;
 pub mod rig;
 pub mod run;
 pub mod setup;
+pub mod test;
+pub mod tidy;
 pub mod workspace;

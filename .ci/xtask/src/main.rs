@@ -3,7 +3,7 @@
 //! Owns the command line only; each command lives in a module of its own. Never part of the shipped binary.
 #![forbid(unsafe_code)]
 
-use xtask::{e2e, rig, setup};
+use xtask::{e2e, rig, setup, test, tidy};
 
 use std::process::ExitCode;
 
@@ -20,6 +20,10 @@ struct Cli {
 enum Command {
     /// Install what tests need beside Rust, Node and Python
     Setup,
+    /// Set up, then run everything that must hold
+    Test,
+    /// Check what holds for every file of the tree
+    Tidy,
     /// Run end-to-end suites against the built `erlmcp` binary (all of them when none is named)
     E2e(e2e::Args),
     /// Measure the gateway beside HAProxy, nginx and the bare forwarder
@@ -29,6 +33,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Setup => setup::run(),
+        Command::Test => test::run(),
+        Command::Tidy => tidy::run(),
         Command::E2e(args) => e2e::run(&args),
         Command::Rig(args) => rig::run(&args),
     };

@@ -12,11 +12,17 @@ pub mod http;
 pub mod process;
 mod smoke;
 
-use std::time::Instant;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 pub use context::{Context, Outcome};
+
+/// One suite may take this long; then its processes are ended.
+const SUITE_LIMIT: Duration = Duration::from_secs(600);
+/// After its processes are gone, a suite has this long to notice.
+const NOTICE_LIMIT: Duration = Duration::from_secs(30);
 
 /// One row of the registry.
 struct Suite {
@@ -57,17 +63,23 @@ pub fn run(args: &Args) -> Result<bool> {
         }
         return Ok(true);
     }
-    let chosen = choose(&args.suites)?;
-    let context = Context::new(args.binary.clone())?;
+    let total = run_suites(&args.suites, args.binary.clone())?;
+    println!("{} passed, {} failed", total.passed(), total.failed());
+    Ok(total.failed() == 0 && total.passed() > 0)
+}
+
+/// Runs suites and prints their cases; all of them when none is named.
+///
+/// # Errors
+/// When a suite is unknown or the binary is missing.
+pub fn run_suites(names: &[String], binary: Option<std::path::PathBuf>) -> Result<Outcome> {
+    let chosen = choose(names)?;
+    let context = Context::new(binary)?;
     let mut all = Outcome::default();
     for suite in chosen {
         println!("e2e {}: {}", suite.name, suite.what);
         let start = Instant::now();
-        let outcome = (suite.run)(&context.for_suite(suite.name)?).unwrap_or_else(|error| {
-            let mut outcome = Outcome::default();
-            outcome.fail("suite", format!("{error:#}"));
-            outcome
-        });
+        let outcome = within(SUITE_LIMIT, suite.run, context.for_suite(suite.name)?)?;
         outcome.print();
         let (passed, failed) = (outcome.passed(), outcome.failed());
         println!(
@@ -77,8 +89,34 @@ pub fn run(args: &Args) -> Result<bool> {
         );
         all.append(outcome);
     }
-    println!("{} passed, {} failed", all.passed(), all.failed());
-    Ok(all.failed() == 0 && all.passed() > 0)
+    Ok(all)
+}
+
+/// A suite's outcome, an error and a panic being a failed case. Past `limit` everything that it started is ended by pid.
+///
+/// # Errors
+/// When the suite hangs even then: no other can be trusted after it.
+fn within(limit: Duration, run: fn(&Context) -> Result<Outcome>, context: Context) -> Result<Outcome> {
+    let (done, outcome) = mpsc::channel();
+    let failed = |why: String| {
+        let mut outcome = Outcome::default();
+        outcome.fail("suite", why);
+        outcome
+    };
+    // When the suite panics the channel closes without an outcome.
+    std::thread::spawn(move || done.send(run(&context)));
+    let result = match outcome.recv_timeout(limit) {
+        Err(mpsc::RecvTimeoutError::Timeout) => {
+            crate::run::end_children();
+            let late = outcome.recv_timeout(NOTICE_LIMIT);
+            if matches!(late, Err(mpsc::RecvTimeoutError::Timeout)) {
+                bail!("the suite hangs: not done within {limit:?}, nor after its processes were ended");
+            }
+            return Ok(failed(format!("not done within {limit:?}; its processes were ended")));
+        }
+        other => other.context("the suite panicked; its message stands above").and_then(|result| result),
+    };
+    Ok(result.unwrap_or_else(|error| failed(format!("{error:#}"))))
 }
 
 fn choose(names: &[String]) -> Result<Vec<&'static Suite>> {
@@ -96,6 +134,27 @@ fn choose(names: &[String]) -> Result<Vec<&'static Suite>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_panics_and_hangs_are_failed_cases() {
+        let context = || Context {
+            binary: "erlmcp".into(),
+            root: "root".into(),
+            tools: "tools".into(),
+            scratch: std::env::temp_dir().join(format!("erlmcp-within-{}", std::process::id())),
+        };
+        let long = Duration::from_secs(60);
+        let error = within(long, |_| bail!("no such luck"), context()).unwrap();
+        assert_eq!((error.passed(), error.failed()), (0, 1));
+        let panic = within(long, |_| panic!("a panic that the test wants"), context()).unwrap();
+        assert_eq!((panic.passed(), panic.failed()), (0, 1));
+        let pass = |_: &Context| {
+            let mut outcome = Outcome::default();
+            outcome.pass("one");
+            Ok(outcome)
+        };
+        assert_eq!(within(long, pass, context()).unwrap().passed(), 1);
+    }
 
     #[test]
     fn names_are_unique_and_unknown_ones_are_refused() {
