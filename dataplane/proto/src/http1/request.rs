@@ -150,11 +150,14 @@ fn check_partial(buf: &[u8], limits: &HeadLimits) -> Result<(), RequestError> {
 
 /// Whether the request line's second word alone is over its limit, ended or not.
 fn target_too_long(buf: &[u8], limits: &HeadLimits) -> bool {
-    let start = buf.iter().position(|&b| b != b'\r' && b != b'\n').unwrap_or(buf.len());
-    let mut words = buf[start..].splitn(3, |&b| b == b' ');
+    let mut words = skip_empty_lines(buf).splitn(3, |&b| b == b' ');
     let (method, target) = (words.next(), words.next());
     method.is_some_and(|method| method.len() <= METHOD_BYTES_MAX)
         && target.is_some_and(|target| target.len() > limits.target_bytes_max)
+}
+
+fn skip_empty_lines(buf: &[u8]) -> &[u8] {
+    &buf[buf.iter().position(|&b| b != b'\r' && b != b'\n').unwrap_or(buf.len())..]
 }
 
 fn classify(buf: &[u8], error: httparse::Error, limits: &HeadLimits) -> RequestError {
@@ -170,7 +173,7 @@ fn classify(buf: &[u8], error: httparse::Error, limits: &HeadLimits) -> RequestE
             RequestError::TargetTooLong
         }
         httparse::Error::Token | httparse::Error::Status => {
-            let line = &buf[buf.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(buf.len())..];
+            let line = skip_empty_lines(buf);
             let method = line.split(|&b| b == b' ').next().unwrap_or(line);
             if super::fields::is_token(method) { RequestError::BadTarget } else { RequestError::BadMethod }
         }
