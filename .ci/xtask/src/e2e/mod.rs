@@ -9,8 +9,13 @@
 pub mod context;
 pub mod gateway;
 pub mod http;
+mod mcp;
+mod mcp_conformance;
+mod mcp_curl;
+mod mcp_python;
 pub mod process;
 mod smoke;
+mod upstreams;
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -33,11 +38,33 @@ struct Suite {
 }
 
 /// Every suite, in the order in which they run.
-const SUITES: &[Suite] = &[Suite {
-    name: "smoke",
-    what: "the gateway starts, answers through two nginx upstreams, and ends on SIGTERM",
-    run: smoke::run,
-}];
+const SUITES: &[Suite] = &[
+    Suite {
+        name: "smoke",
+        what: "the gateway starts, answers through two nginx upstreams, and ends on SIGTERM",
+        run: smoke::run,
+    },
+    Suite {
+        name: "mcp-curl",
+        what: "curl through the gateway: a session from initialize to DELETE, streams, refusals, stateless calls",
+        run: mcp_curl::run,
+    },
+    Suite {
+        name: "mcp-python",
+        what: "the official Python SDKs (1.x and 2.x, both eras) get real answers through the gateway",
+        run: mcp_python::run,
+    },
+    Suite {
+        name: "mcp-conformance",
+        what: "the official conformance suite through the gateway ends as it does direct, both eras, both drivers",
+        run: mcp_conformance::run,
+    },
+    Suite {
+        name: "upstreams",
+        what: "nginx and HAProxy as upstreams: status, fields and bodies through the gateway are theirs",
+        run: upstreams::run,
+    },
+];
 
 /// Arguments of `cargo xtask e2e`.
 #[derive(clap::Args)]
