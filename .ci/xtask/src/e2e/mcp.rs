@@ -58,11 +58,14 @@ fn listeners(pid: u32) -> Vec<SocketAddr> {
         .into_iter()
         .flatten()
         .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
-        .filter_map(|link| {
-            link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']').map(str::to_owned)
-        })
+        .filter_map(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']').map(str::to_owned))
         .collect();
-    table.lines().filter_map(listening).filter(|(inode, _)| own.contains(*inode)).map(|(_, addr)| addr).collect()
+    table
+        .lines()
+        .filter_map(listening)
+        .filter(|(inode, _)| own.contains(*inode))
+        .map(|(_, addr)| addr)
+        .collect()
 }
 
 /// Inode and address of a line of /proc/net/tcp, when it is of a listener (state 0A).

@@ -52,9 +52,11 @@ pub(super) fn run(context: &Context) -> Result<Outcome> {
                 outcome.check(format!("{name}: direct {scenario}"), bad.is_empty(), || bad.join(", "));
             }
             for (scenario, difference) in differences(&direct, &through) {
-                outcome.check(format!("{name}: same through the gateway {scenario}"), difference.is_empty(), || {
-                    difference.join("; ")
-                });
+                outcome.check(
+                    format!("{name}: same through the gateway {scenario}"),
+                    difference.is_empty(),
+                    || difference.join("; "),
+                );
             }
             outcome.note(format!("{name}: direct {}; through {}", counts(&direct), counts(&through)));
             let _ = write!(table, "{}", rows(&name, &direct, &through));
@@ -69,7 +71,13 @@ pub(super) fn run(context: &Context) -> Result<Outcome> {
 fn scenarios(context: &Context, revision: &str, url: &str, name: &str) -> Result<Scenarios> {
     let results = context.scratch.join(name);
     let mut command = Command::new(setup::node(&context.tools));
-    command.arg(setup::conformance(&context.tools)).args(["server", "--url", url, "--requirements", revision]);
+    command.arg(setup::conformance(&context.tools)).args([
+        "server",
+        "--url",
+        url,
+        "--requirements",
+        revision,
+    ]);
     command.arg("-o").arg(&results);
     // It exits with 1 when a scored scenario fails, which the comparison finds and names.
     let log = context.log(name);
@@ -108,7 +116,8 @@ fn parse(text: &str) -> Result<Checks> {
     let mut checks = Checks::new();
     let list: Vec<Value> = serde_json::from_str(text).context("parse")?;
     for check in &list {
-        let field = |name: &str| check.get(name).and_then(Value::as_str).with_context(|| format!("no {name}"));
+        let field =
+            |name: &str| check.get(name).and_then(Value::as_str).with_context(|| format!("no {name}"));
         let status = field("status")?;
         if status != "INFO" {
             *checks.entry((field("id")?.to_owned(), status.to_owned())).or_insert(0) += 1;

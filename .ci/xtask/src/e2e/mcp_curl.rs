@@ -32,7 +32,8 @@ pub(super) fn run(context: &Context) -> Result<Outcome> {
 fn session(context: &Context, gateway: &Gateway, driver: &str, outcome: &mut Outcome) -> Result<()> {
     let url = gateway.url(mcp::PATH);
     let opened = post(&url, &[], mcp::INITIALIZE)?;
-    let id = opened.header("mcp-session-id").context("no Mcp-Session-Id on the reply to initialize")?.to_owned();
+    let id =
+        opened.header("mcp-session-id").context("no Mcp-Session-Id on the reply to initialize")?.to_owned();
     let is_stream = opened.header("content-type") == Some("text/event-stream");
     outcome.check(
         format!("{driver}: initialize answers by an event stream"),
@@ -50,25 +51,36 @@ fn session(context: &Context, gateway: &Gateway, driver: &str, outcome: &mut Out
     );
     let reply = post(&url, &headers, r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#)?;
     let events = reply.body.matches("\"name\":\"echo\"").count();
-    outcome.check(format!("{driver}: tools/list within the session"), reply.status == 200 && events == 1, || {
-        format!("{reply:?}")
-    });
+    outcome.check(
+        format!("{driver}: tools/list within the session"),
+        reply.status == 200 && events == 1,
+        || format!("{reply:?}"),
+    );
 
-    outcome.case(format!("{driver}: the GET stream tells of an update"), stream(context, &url, &headers, driver));
-    outcome.case(format!("{driver}: a body of 1 MB is sent in chunks and comes back"), chunked(context, &url, &headers));
+    outcome.case(
+        format!("{driver}: the GET stream tells of an update"),
+        stream(context, &url, &headers, driver),
+    );
+    outcome.case(
+        format!("{driver}: a body of 1 MB is sent in chunks and comes back"),
+        chunked(context, &url, &headers),
+    );
 
     let reply = curl(&url, &["-X", "DELETE"], &headers)?;
     outcome.check(format!("{driver}: DELETE ends the session"), (200..300).contains(&reply.status), || {
         format!("{reply:?}")
     });
     let reply = post(&url, &headers, r#"{"jsonrpc":"2.0","id":3,"method":"tools/list"}"#)?;
-    outcome.check(format!("{driver}: an ended session answers 404"), reply.status == 404, || format!("{reply:?}"));
+    outcome.check(format!("{driver}: an ended session answers 404"), reply.status == 404, || {
+        format!("{reply:?}")
+    });
     Ok(())
 }
 
 /// Opens the GET stream, subscribes, makes an update, and waits for its event.
 fn stream(context: &Context, url: &str, headers: &[&str], driver: &str) -> Result<()> {
-    let mut spec = ServerSpec::new("curl").args(["-sSN", "--max-time", "60", "-H", "Accept: text/event-stream", url]);
+    let mut spec =
+        ServerSpec::new("curl").args(["-sSN", "--max-time", "60", "-H", "Accept: text/event-stream", url]);
     for header in headers {
         spec = spec.args(["-H", header]);
     }
@@ -112,10 +124,15 @@ fn refusals(gateway: &Gateway, driver: &str, outcome: &mut Outcome) -> Result<()
         ("a body that is not JSON by its type", 415, vec!["Content-Type: text/plain", ACCEPT]),
     ] {
         let reply = curl(&url, &["--data-binary", mcp::INITIALIZE], &headers)?;
-        outcome.check(format!("{driver}: {what} answers {wanted}"), reply.status == wanted, || format!("{reply:?}"));
+        outcome.check(format!("{driver}: {what} answers {wanted}"), reply.status == wanted, || {
+            format!("{reply:?}")
+        });
     }
-    let reply = post(&url, &["Mcp-Session-Id: no-such-session"], r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#)?;
-    outcome.check(format!("{driver}: an unknown session answers 404"), reply.status == 404, || format!("{reply:?}"));
+    let reply =
+        post(&url, &["Mcp-Session-Id: no-such-session"], r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#)?;
+    outcome.check(format!("{driver}: an unknown session answers 404"), reply.status == 404, || {
+        format!("{reply:?}")
+    });
     Ok(())
 }
 
@@ -192,7 +209,8 @@ mod tests {
 
     #[test]
     fn interim_heads_are_passed_over() {
-        let reply = Reply::parse("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\nA-B: c\r\n\r\nbody").unwrap();
+        let reply = Reply::parse("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\nA-B: c\r\n\r\nbody")
+            .unwrap();
         assert_eq!((reply.status, reply.header("a-b"), reply.body.as_str()), (404, Some("c"), "body"));
         assert!(Reply::parse("curl: (7)").is_err());
     }
