@@ -9,17 +9,10 @@
 
 use std::collections::BTreeSet;
 
+use erlmcp_config::{CpuPlan, CpuWish as Wish};
+
 use crate::cpu_list;
 use crate::probe::CpuProbe;
-
-/// Processors by their use; the two lists may overlap only where there are too few.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CpuPlan {
-    /// One shard is pinned to each, in this order.
-    pub shards: Vec<usize>,
-    /// The control plane's threads float over these.
-    pub housekeeping: Vec<usize>,
-}
 
 /// What the operator asked for; `None` leaves it to the rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +21,17 @@ pub struct CpuWish {
     pub shards: Option<Vec<usize>>,
     /// Processors for everything else.
     pub housekeeping: Option<Vec<usize>>,
+}
+
+impl CpuWish {
+    /// The wish of `runtime.yaml`: its `cpus` and `housekeeping`.
+    pub fn from_config(shards: &Wish, housekeeping: &Wish) -> Self {
+        let list = |wish: &Wish| match wish {
+            Wish::Auto => None,
+            Wish::List(cpus) => Some(cpus.clone()),
+        };
+        Self { shards: list(shards), housekeeping: list(housekeeping) }
+    }
 }
 
 /// Why a wish cannot be met.
@@ -135,6 +139,12 @@ mod tests {
             CpuWish { shards: shards.map(<[_]>::to_vec), housekeeping: housekeeping.map(<[_]>::to_vec) };
         let plan = cpus(&probe(usable), &wish).unwrap();
         (plan.shards, plan.housekeeping)
+    }
+
+    #[test]
+    fn the_configuration_s_wish() {
+        let wish = CpuWish::from_config(&Wish::List(vec![1, 0]), &Wish::Auto);
+        assert_eq!(wish, CpuWish { shards: Some(vec![1, 0]), housekeeping: None });
     }
 
     #[test]
