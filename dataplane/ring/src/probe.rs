@@ -1,9 +1,25 @@
 //! Chooses the driver by a functional probe, once per process, and says why when it falls back.
+//!
+//! The probe makes a ring as a shard would, with buffer rings of the real sizes, and runs a multishot receive and a
+//! cancellation over a socket pair: what a kernel announces and what a container lets through are two things.
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use crate::buffers::Group;
 use crate::config::{DriverChoice, DriverKind, ShardConfig};
+use crate::slab::Key;
+use crate::stats::RingStats;
+use crate::sys;
+use crate::table::{Event, Op, from_user_data};
+use crate::uring::{Uring, build, setup};
+
+/// How long a step of the probe may take; it needs microseconds.
+const STEP_WAIT: Duration = Duration::from_secs(1);
 
 /// What the probe settled; the same for every shard of a process.
 #[derive(Clone, Debug)]
@@ -29,10 +45,24 @@ pub struct FallbackReason {
     pub remedy: &'static str,
 }
 
+impl FallbackReason {
+    fn new(what: &'static str, errno: i32) -> Self {
+        Self { what, errno, remedy: remedy(errno) }
+    }
+
+    fn os(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::new(what, error.raw_os_error().unwrap_or(0))
+    }
+}
+
 impl fmt::Display for FallbackReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let error = io::Error::from_raw_os_error(self.errno);
-        write!(f, "io_uring: {} failed ({error}); {}", self.what, self.remedy)
+        write!(f, "io_uring: cannot {}", self.what)?;
+        match self.errno {
+            0 => f.write_str(": wrong result")?,
+            errno => write!(f, ": {}", io::Error::from_raw_os_error(errno))?,
+        }
+        write!(f, "; {}", self.remedy)
     }
 }
 
@@ -51,7 +81,138 @@ pub enum ProbeError {
 ///
 /// # Errors
 /// When `choice` is io_uring and it does not work, or when the configuration is out of range.
-pub fn choose(_choice: DriverChoice, cfg: &ShardConfig) -> Result<Chosen, ProbeError> {
+pub fn choose(choice: DriverChoice, cfg: &ShardConfig) -> Result<Chosen, ProbeError> {
     cfg.check().map_err(ProbeError::Config)?;
-    Ok(Chosen { kind: DriverKind::Epoll, flags: 0, recv_credit: false, fallback: None })
+    let epoll = |fallback| Chosen { kind: DriverKind::Epoll, flags: 0, recv_credit: false, fallback };
+    if choice == DriverChoice::Epoll {
+        return Ok(epoll(None));
+    }
+    match (probe(cfg), choice) {
+        (Ok(chosen), _) => Ok(chosen),
+        (Err(reason), DriverChoice::IoUring) => Err(ProbeError::Unavailable(reason)),
+        (Err(reason), _) => Ok(epoll(Some(reason))),
+    }
+}
+
+fn remedy(errno: i32) -> &'static str {
+    match errno {
+        libc::EPERM | libc::EACCES => {
+            "allow io_uring_setup, io_uring_enter and io_uring_register in the container's seccomp profile, \
+             and set the sysctl kernel.io_uring_disabled to 0"
+        }
+        libc::ENOSYS => "the kernel has no io_uring: Linux 6.1 or later is needed",
+        libc::ENOMEM => "raise the limit of locked memory (RLIMIT_MEMLOCK, LimitMEMLOCK=)",
+        libc::EMFILE | libc::ENFILE => "raise the limit of open files (RLIMIT_NOFILE, LimitNOFILE=)",
+        _ => "Linux 6.1 or later is needed; --driver epoll avoids io_uring",
+    }
+}
+
+fn probe(cfg: &ShardConfig) -> Result<Chosen, FallbackReason> {
+    let flags = accepted_flags(cfg)?;
+    // Without the credit first: that must work. Each on a ring of its own, so that none sees the other's leftovers.
+    exercise(cfg, flags, false)?;
+    let recv_credit = exercise(cfg, flags, true).is_ok();
+    Ok(Chosen { kind: DriverKind::IoUring, flags, recv_credit, fallback: None })
+}
+
+/// The setup flags that the kernel takes, after giving up those that it does not know, newest first.
+fn accepted_flags(cfg: &ShardConfig) -> Result<u32, FallbackReason> {
+    let mut flags = setup::ALL;
+    let mut order = setup::ORDER.iter();
+    loop {
+        match build(flags, cfg.sq_entries, cfg.cq_entries) {
+            Ok(_) => return Ok(flags),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => match order.next() {
+                Some(flag) => flags &= !flag,
+                None => return Err(FallbackReason::new("set up a ring", libc::EINVAL)),
+            },
+            Err(error) => return Err(FallbackReason::os("set up a ring")(error)),
+        }
+    }
+}
+
+/// A ring for the probe and the steps on it.
+struct Trial {
+    uring: Uring,
+    groups: [Rc<Group>; 2],
+    events: Vec<Event>,
+}
+
+const KEY: Key = Key { index: 1, generation: 1 };
+
+impl Trial {
+    /// Waits for the next completion of `op`.
+    fn next(&mut self, op: Op, what: &'static str) -> Result<Event, FallbackReason> {
+        let deadline = Instant::now() + STEP_WAIT;
+        loop {
+            if let Some(at) = self.events.iter().position(|e| from_user_data(e.user_data).0 == op) {
+                return Ok(self.events.remove(at));
+            }
+            if Instant::now() >= deadline {
+                return Err(FallbackReason::new(what, libc::ETIMEDOUT));
+            }
+            self.uring.wait(Some(Duration::from_millis(10)), &mut self.events, 64);
+        }
+    }
+
+    /// Ends everything; the memory goes only when the kernel has let go of it.
+    fn end(mut self) {
+        self.uring.cancel_all();
+        let deadline = Instant::now() + STEP_WAIT;
+        while self.uring.in_flight() > 0 && Instant::now() < deadline {
+            self.uring.wait(Some(Duration::from_millis(10)), &mut self.events, 64);
+        }
+        if self.uring.in_flight() == 0 { self.uring.finish() } else { self.uring.abandon() }
+    }
+}
+
+fn exercise(cfg: &ShardConfig, flags: u32, credit: bool) -> Result<(), FallbackReason> {
+    let ring = build(flags, cfg.sq_entries, cfg.cq_entries).map_err(FallbackReason::os("set up a ring"))?;
+    let group = |config| Group::new(config, true).map(Rc::new).map_err(FallbackReason::os("map buffers"));
+    let groups = [group(cfg.small)?, group(cfg.large)?];
+    let eventfd = sys::eventfd().map_err(FallbackReason::os("make an eventfd"))?;
+    let stats = Arc::new(RingStats::default());
+    let uring = Uring::new(ring, flags, credit, &groups, eventfd.as_raw_fd(), &stats)
+        .map_err(FallbackReason::os("register buffer rings"))?;
+    let mut trial = Trial { uring, groups, events: Vec::new() };
+    let result = (0..2).try_for_each(|group| exercise_group(&mut trial, group, credit));
+    trial.end();
+    result
+}
+
+/// Receives twice by one multishot receive, and ends it: by its credit, or by a cancellation.
+fn exercise_group(trial: &mut Trial, group: usize, credit: bool) -> Result<(), FallbackReason> {
+    const RECV: &str = "receive by a multishot receive into a buffer ring";
+    const CANCEL: &str = "cancel a multishot receive";
+    let (ours, theirs) = sys::socketpair().map_err(FallbackReason::os("make a socket pair"))?;
+    trial.uring.recv(KEY, ours.as_raw_fd(), group, 4);
+    for (n, text) in [b"ab", b"cd"].into_iter().enumerate() {
+        // SAFETY: two readable bytes.
+        unsafe { sys::send(theirs.as_raw_fd(), text.as_ptr(), text.len()) }
+            .map_err(FallbackReason::os("send on a socket pair"))?;
+        let event = trial.next(Op::Recv, RECV)?;
+        if event.result < 0 {
+            return Err(FallbackReason::new(RECV, -event.result));
+        }
+        let ends = credit && n == 1;
+        let bid = event.buffer().filter(|_| event.result == 2 && event.more() != ends);
+        let bid = bid.ok_or_else(|| FallbackReason::new(RECV, 0))?;
+        let book = trial.groups[group].book();
+        if !book.lease(bid, 2) {
+            return Err(FallbackReason::new(RECV, 0));
+        }
+        book.release(bid);
+        trial.groups[group].publish();
+    }
+    if credit {
+        return Ok(());
+    }
+    trial.uring.cancel(Op::CancelRecv, Op::Recv, KEY);
+    let canceled = trial.next(Op::CancelRecv, CANCEL)?;
+    let ended = trial.next(Op::Recv, CANCEL)?;
+    match (canceled.result, ended.result) {
+        (result, _) if result < 0 => Err(FallbackReason::new(CANCEL, -result)),
+        (_, result) if result == -libc::ECANCELED => Ok(()),
+        _ => Err(FallbackReason::new(CANCEL, 0)),
+    }
 }

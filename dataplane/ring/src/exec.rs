@@ -1,0 +1,263 @@
+//! The tasks of a shard: a slab of boxed futures, a queue of those that are ready, and their deadlines.
+//!
+//! Nothing here is borrowed while a future is polled or dropped. Wakes are index pushes; a wake of a place that has
+//! a new task since is spurious and harmless. Makes no system call.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::error::TasksFull;
+use crate::slab::{Key, Slab};
+use crate::waker::{Remote, TaskWaker};
+use crate::wheel::{Wheel, tick_of};
+
+/// No task is running, or none waits.
+pub(crate) const NO_TASK: u32 = u32::MAX;
+
+pub(crate) type BoxFuture = Pin<Box<dyn Future<Output = ()>>>;
+
+struct Task {
+    future: Option<BoxFuture>,
+    waker: Option<Arc<TaskWaker>>,
+    /// Nanoseconds; `u64::MAX` is none.
+    deadline: u64,
+    timer: Option<Key>,
+    queued: bool,
+    expired: bool,
+    /// Its future lives elsewhere: the one of `block_on`.
+    rooted: bool,
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Alarm {
+    /// The deadline of a task.
+    Deadline(Key),
+    /// A sleep that a task waits for.
+    Sleep(Key),
+    /// A listener that had to back off.
+    Listener(Key),
+}
+
+/// What a ready queue entry asks for.
+pub(crate) enum Ready {
+    Poll(Key, BoxFuture),
+    Root(Key),
+    Nothing,
+}
+
+pub(crate) struct Exec {
+    tasks: RefCell<Slab<Task>>,
+    ready: RefCell<VecDeque<u32>>,
+    wheel: RefCell<Wheel<Alarm>>,
+    running: Cell<u32>,
+    tasks_max: u32,
+}
+
+impl Exec {
+    pub(crate) fn new(tasks_max: u32, now_nanos: u64) -> Self {
+        Self {
+            tasks: RefCell::new(Slab::new()),
+            ready: RefCell::new(VecDeque::new()),
+            wheel: RefCell::new(Wheel::new(now_nanos / crate::wheel::TICK_NANOS)),
+            running: Cell::new(NO_TASK),
+            tasks_max,
+        }
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.tasks.borrow().len()
+    }
+
+    /// Index of the task being polled.
+    #[inline]
+    pub(crate) fn running(&self) -> u32 {
+        self.running.get()
+    }
+
+    pub(crate) fn set_running(&self, index: u32) -> u32 {
+        self.running.replace(index)
+    }
+
+    pub(crate) fn running_key(&self) -> Option<Key> {
+        self.tasks.borrow().key_at(self.running())
+    }
+
+    fn insert(&self, future: Option<BoxFuture>) -> Key {
+        let rooted = future.is_none();
+        let task = Task {
+            future,
+            waker: None,
+            deadline: u64::MAX,
+            timer: None,
+            queued: true,
+            expired: false,
+            rooted,
+        };
+        let key = self.tasks.borrow_mut().insert(task);
+        self.ready.borrow_mut().push_back(key.index);
+        key
+    }
+
+    pub(crate) fn spawn(&self, future: BoxFuture) -> Result<(), TasksFull> {
+        if self.len() >= self.tasks_max {
+            return Err(TasksFull);
+        }
+        self.insert(Some(future));
+        Ok(())
+    }
+
+    /// A task whose future the caller polls itself when [`Ready::Root`] says so.
+    pub(crate) fn root(&self) -> Key {
+        self.insert(None)
+    }
+
+    #[inline]
+    pub(crate) fn wake(&self, index: u32) {
+        if index == NO_TASK {
+            return;
+        }
+        if let Some(task) = self.tasks.borrow_mut().at_mut(index) {
+            if !task.queued {
+                task.queued = true;
+                self.ready.borrow_mut().push_back(index);
+            }
+        }
+    }
+
+    pub(crate) fn wake_key(&self, key: Key) {
+        if self.tasks.borrow().get(key).is_some() {
+            self.wake(key.index);
+        }
+    }
+
+    pub(crate) fn ready_len(&self) -> usize {
+        self.ready.borrow().len()
+    }
+
+    /// Takes the next ready task out, to be polled.
+    pub(crate) fn next_ready(&self) -> Option<Ready> {
+        let index = self.ready.borrow_mut().pop_front()?;
+        let mut tasks = self.tasks.borrow_mut();
+        let Some(key) = tasks.key_at(index) else { return Some(Ready::Nothing) };
+        let Some(task) = tasks.get_mut(key) else { return Some(Ready::Nothing) };
+        task.queued = false;
+        if task.rooted {
+            return Some(Ready::Root(key));
+        }
+        Some(task.future.take().map_or(Ready::Nothing, |future| Ready::Poll(key, future)))
+    }
+
+    /// Puts back the future of a task that is not done.
+    pub(crate) fn put_back(&self, key: Key, future: BoxFuture) {
+        if let Some(task) = self.tasks.borrow_mut().get_mut(key) {
+            task.future = Some(future);
+        }
+    }
+
+    /// Forgets a task; its future must be out already.
+    pub(crate) fn remove(&self, key: Key) {
+        let task = self.tasks.borrow_mut().remove(key);
+        if let Some(timer) = task.and_then(|task| task.timer) {
+            self.wheel.borrow_mut().remove(timer);
+        }
+    }
+
+    /// All futures, to be dropped by the caller; their tasks are forgotten.
+    pub(crate) fn drain(&self) -> Vec<BoxFuture> {
+        let keys = self.tasks.borrow().keys();
+        let mut futures = Vec::with_capacity(keys.len());
+        for key in keys {
+            if let Some(future) = self.tasks.borrow_mut().get_mut(key).and_then(|task| task.future.take()) {
+                futures.push(future);
+                self.remove(key);
+            }
+        }
+        futures
+    }
+
+    /// The task's waker for other threads, made once.
+    pub(crate) fn shared_waker(&self, key: Key, remote: &Arc<Remote>) -> Arc<TaskWaker> {
+        let mut tasks = self.tasks.borrow_mut();
+        match tasks.get_mut(key) {
+            Some(task) => Arc::clone(task.waker.get_or_insert_with(|| TaskWaker::new(key, remote))),
+            None => TaskWaker::new(key, remote),
+        }
+    }
+
+    /// Sets the running task's deadline: a store, unless its timer would fire too late.
+    pub(crate) fn set_deadline(&self, nanos: u64) {
+        let index = self.running();
+        let mut tasks = self.tasks.borrow_mut();
+        let Some(key) = tasks.key_at(index) else { return };
+        let Some(task) = tasks.get_mut(key) else { return };
+        task.deadline = nanos;
+        task.expired = false;
+        if nanos == u64::MAX {
+            return;
+        }
+        let tick = tick_of(nanos);
+        let mut wheel = self.wheel.borrow_mut();
+        match task.timer.and_then(|timer| wheel.tick(timer)) {
+            Some(queued) if queued <= tick => return,
+            Some(_) => {
+                if let Some(timer) = task.timer {
+                    wheel.remove(timer);
+                }
+            }
+            None => {}
+        }
+        task.timer = Some(wheel.insert(tick, Alarm::Deadline(key)));
+    }
+
+    /// The running task's deadline has passed.
+    #[inline]
+    pub(crate) fn running_expired(&self) -> bool {
+        self.tasks.borrow_mut().at_mut(self.running()).is_some_and(|task| task.expired)
+    }
+
+    pub(crate) fn add_alarm(&self, nanos: u64, alarm: Alarm) -> Key {
+        self.wheel.borrow_mut().insert(tick_of(nanos), alarm)
+    }
+
+    pub(crate) fn remove_alarm(&self, timer: Key) {
+        self.wheel.borrow_mut().remove(timer);
+    }
+
+    /// When the wheel wants to be looked at again.
+    pub(crate) fn next_alarm_nanos(&self) -> Option<u64> {
+        self.wheel.borrow_mut().next_tick().map(|tick| tick.saturating_mul(crate::wheel::TICK_NANOS))
+    }
+
+    /// The next alarm that is due. Deadlines that were moved are set again and not reported.
+    pub(crate) fn pop_alarm(&self, now_nanos: u64) -> Option<Alarm> {
+        let now_tick = now_nanos / crate::wheel::TICK_NANOS;
+        loop {
+            let alarm = self.wheel.borrow_mut().pop(now_tick)?;
+            let Alarm::Deadline(key) = alarm else { return Some(alarm) };
+            let mut tasks = self.tasks.borrow_mut();
+            let Some(task) = tasks.get_mut(key) else { continue };
+            task.timer = None;
+            if task.deadline == u64::MAX {
+                continue;
+            }
+            if tick_of(task.deadline) > now_tick {
+                let timer = self.wheel.borrow_mut().insert(tick_of(task.deadline), alarm);
+                task.timer = Some(timer);
+                continue;
+            }
+            task.expired = true;
+            return Some(alarm);
+        }
+    }
+
+    /// Bytes that a task costs beside its future.
+    pub(crate) const fn task_bytes() -> usize {
+        Slab::<Task>::slot_bytes()
+    }
+}
+
+const _: () = assert!(Exec::task_bytes() <= 96);

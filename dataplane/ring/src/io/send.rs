@@ -1,0 +1,204 @@
+//! Sending: one operation per connection, partial ones continued, leases given back to whoever needs them.
+
+use std::task::Poll;
+
+use super::{Driver, Io};
+use crate::error::IoError;
+use crate::exec::NO_TASK;
+use crate::send::{Block, SendList, Sent};
+use crate::slab::Key;
+use crate::sys;
+use crate::table::{Bits, Op};
+
+impl Io {
+    pub(crate) fn start_send(&mut self, key: Key, list: SendList) {
+        let mut block = list.into_block();
+        let Some(slot) = self.conns.get_mut(key) else { return self.pool.put(block) };
+        debug_assert!(!slot.bits.has(Bits::SENDING), "one send at a time");
+        if slot.bits.has(Bits::SENDING) {
+            // The block in flight is the kernel's; the new one cannot take its place.
+            return self.pool.put(block);
+        }
+        block.done = 0;
+        block.result = if self.down { Err(IoError::Closed) } else { Ok(()) };
+        let bytes = block.prepare();
+        slot.bits.clear(Bits::NOWAIT | Bits::SEND_EXPIRED);
+        slot.bits.set(Bits::SENT);
+        if bytes > 0 && !self.down {
+            if !pin(&mut block, &self.groups) {
+                slot.bits.set(Bits::NOWAIT);
+            }
+            slot.bits.clear(Bits::SENT);
+            slot.bits.set(Bits::SENDING);
+        }
+        if let Some(old) = slot.send.replace(block) {
+            self.pool.put(old);
+        }
+        self.submit_send(key);
+    }
+
+    /// Hands what the block has laid out to the driver.
+    fn submit_send(&mut self, key: Key) {
+        let Some(slot) = self.conns.get_mut(key) else { return };
+        if !slot.bits.has(Bits::SENDING) {
+            return;
+        }
+        self.stats.sends.add(1);
+        let nowait = slot.bits.has(Bits::NOWAIT);
+        match &mut self.driver {
+            Driver::Uring(uring) => {
+                let Some(block) = &mut slot.send else { return };
+                match block.single() {
+                    Some(bytes) => uring.send(key, slot.fd, bytes, nowait),
+                    None => uring.sendmsg(key, slot.fd, block.message(), nowait),
+                }
+            }
+            Driver::Epoll(epoll) => epoll.send(key, slot),
+            Driver::Down => {}
+        }
+    }
+
+    pub(super) fn on_sent(&mut self, key: Key, result: i32) {
+        let Some(slot) = self.conns.get_mut(key) else { return };
+        if !slot.bits.has(Bits::SENDING) {
+            return;
+        }
+        slot.bits.clear(Bits::WAIT_WRITE);
+        if slot.bits.has(Bits::CLOSING) {
+            return self.finish_send(key, Err(IoError::Canceled));
+        }
+        let Some(block) = &mut slot.send else { return };
+        let n = usize::try_from(result).unwrap_or(0);
+        block.done += n;
+        slot.bytes_sent += n as u64;
+        let partial = n > 0 && n < block.submitted;
+        if partial {
+            self.stats.partial_sends.add(1);
+        }
+        let would_wait = slot.bits.has(Bits::NOWAIT) && (partial || result == -libc::EAGAIN);
+        if would_wait {
+            slot.bits.clear(Bits::NOWAIT);
+            self.stats.spilled_bytes.add(block.spill() as u64);
+        }
+        let expired = slot.bits.has(Bits::SEND_EXPIRED);
+        match -result {
+            errno if errno > 0 && !would_wait && errno != libc::EINTR && errno != libc::EAGAIN => {
+                let timed_out = expired && errno == libc::ECANCELED;
+                let error = if timed_out { IoError::TimedOut } else { IoError::from_errno(errno) };
+                self.finish_send(key, Err(error));
+            }
+            0 => self.finish_send(key, Err(IoError::BrokenPipe)),
+            _ => {
+                if block.prepare() == 0 {
+                    self.finish_send(key, Ok(()));
+                } else if expired {
+                    self.finish_send(key, Err(IoError::TimedOut));
+                } else if self.down {
+                    self.finish_send(key, Err(IoError::Closed));
+                } else {
+                    self.submit_send(key);
+                }
+            }
+        }
+    }
+
+    fn finish_send(&mut self, key: Key, result: Result<(), IoError>) {
+        let Some(slot) = self.conns.get_mut(key) else { return };
+        slot.bits.clear(Bits::SENDING | Bits::NOWAIT | Bits::SEND_EXPIRED);
+        if let Some(block) = &mut slot.send {
+            block.result = result;
+            unpin(block, &self.groups);
+        }
+        if slot.bits.has(Bits::CLOSING) {
+            if let Some(block) = slot.send.take() {
+                self.pool.put(block);
+            }
+            return self.try_finish_close(key);
+        }
+        slot.bits.set(Bits::SENT);
+        if slot.bits.take(Bits::SHUT_AFTER) {
+            // A connection that is gone already needs no half-close.
+            let _ = sys::shutdown(slot.fd, libc::SHUT_WR);
+        }
+        self.exec.wake(std::mem::replace(&mut slot.send_task, NO_TASK));
+    }
+
+    pub(crate) fn poll_sent(&mut self, key: Key) -> Poll<Sent> {
+        let closed = |pool| Poll::Ready(Sent { list: SendList::new(pool), result: Err(IoError::Closed) });
+        let Some(slot) = self.conns.get_mut(key) else { return closed(&self.pool) };
+        if slot.bits.has(Bits::SENDING) {
+            slot.send_task = self.exec.running();
+            if !slot.bits.has(Bits::SEND_EXPIRED) && self.exec.running_expired() {
+                slot.bits.set(Bits::SEND_EXPIRED);
+                self.cancel_send(key, Op::Send);
+            }
+            return Poll::Pending;
+        }
+        slot.bits.clear(Bits::SENT);
+        match slot.send.take() {
+            Some(block) => {
+                let result = block.result;
+                Poll::Ready(Sent { list: SendList::from_block(block, &self.pool), result })
+            }
+            None => closed(&self.pool),
+        }
+    }
+
+    /// Asks a send or a connect to end; it does so by its own completion.
+    pub(super) fn cancel_send(&mut self, key: Key, target: Op) {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.cancel(Op::CancelSend, target, key),
+            Driver::Epoll(epoll) => epoll.cancel(target, key),
+            Driver::Down => {}
+        }
+    }
+
+    pub(super) fn on_canceled_send(&mut self, key: Key, result: i32) {
+        let Some(slot) = self.conns.get(key) else { return };
+        let bits = slot.bits;
+        if result != -libc::ENOENT {
+            return;
+        }
+        // Not found although it is in flight: it had not been submitted yet.
+        if bits.has(Bits::SENDING) && bits.has(Bits::SEND_EXPIRED) {
+            self.cancel_send(key, Op::Send);
+        } else if bits.has(Bits::CONNECTING) && bits.has(Bits::CONNECT_EXPIRED) {
+            self.cancel_send(key, Op::Connect);
+        }
+    }
+
+    pub(crate) fn shutdown_write(&mut self, key: Key) {
+        let Some(slot) = self.conns.get_mut(key) else { return };
+        if slot.bits.has(Bits::SENDING) {
+            slot.bits.set(Bits::SHUT_AFTER);
+        } else {
+            // A connection that is gone already needs no half-close.
+            let _ = sys::shutdown(slot.fd, libc::SHUT_WR);
+        }
+    }
+}
+
+type Groups = [std::rc::Rc<crate::buffers::Group>; 2];
+
+/// Counts the block's leases as pinned; false, and none counted, when that passes a group's bound.
+fn pin(block: &mut Block, groups: &Groups) -> bool {
+    let [small, large] = block.leases();
+    if small + large == 0 {
+        return true;
+    }
+    if !groups[0].book().pin(small) {
+        return false;
+    }
+    if !groups[1].book().pin(large) {
+        groups[0].book().unpin(small);
+        return false;
+    }
+    block.pinned = [small, large];
+    true
+}
+
+fn unpin(block: &mut Block, groups: &Groups) {
+    for (group, pinned) in groups.iter().zip(std::mem::take(&mut block.pinned)) {
+        group.book().unpin(pinned);
+    }
+}

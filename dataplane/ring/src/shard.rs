@@ -1,0 +1,528 @@
+//! A shard: driver, tables, tasks and clock as one value, and its loop.
+//!
+//! A turn is: wait (one system call), apply completions, fire alarms, run ready tasks, give buffers back. Nothing of
+//! it lives in thread-locals; several shards may take turns on one thread. A panic of a task ends that task, a
+//! panic anywhere else in a turn aborts the process, because the kernel may be writing into what it would unwind.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::future::{Future, poll_fn};
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::addr::SockAddr;
+use crate::buffers::Group;
+use crate::config::{DriverKind, RecvMode, ShardConfig};
+use crate::conn::Conn;
+use crate::epoll::Epoll;
+use crate::error::{IoError, StartError, TasksFull};
+use crate::exec::{Alarm, BoxFuture, Exec, Ready};
+use crate::io::{Driver, Io, leases_max};
+use crate::listener::Listener;
+use crate::probe::Chosen;
+use crate::send::{Pool, SendList};
+use crate::slab::Key;
+use crate::stats::RingStats;
+use crate::sys;
+use crate::time::{Clock, Time};
+use crate::uring::{self, Uring};
+use crate::waker::{Remote, StackWaker};
+
+/// Rounds of ready tasks in one turn: a task woken by another in the same turn need not wait for the next, one that
+/// yields for ever does not keep the turn.
+const ROUNDS_PER_TURN_MAX: usize = 3;
+/// How long teardown waits for the kernel before it leaks what is in flight.
+const TEARDOWN_WAIT: Duration = Duration::from_secs(2);
+/// Longest block under a manual clock, whose alarms have no place in real time.
+const MANUAL_WAIT: Duration = Duration::from_millis(1);
+
+/// What a turn did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TurnReport {
+    /// Completions applied.
+    pub events: usize,
+    /// Tasks polled.
+    pub tasks_run: usize,
+}
+
+struct Core {
+    io: RefCell<Io>,
+    exec: Rc<Exec>,
+    pool: Rc<Pool>,
+    groups: [Rc<Group>; 2],
+    remote: Arc<Remote>,
+    stats: Arc<RingStats>,
+    clock: Clock,
+    kind: DriverKind,
+    now: Cell<Time>,
+    rng: Cell<u64>,
+    tasks_per_turn_max: u32,
+    /// Teardown has begun: no new tasks.
+    down: Cell<bool>,
+}
+
+/// One shard. Make it on the thread that runs it.
+pub struct Shard {
+    core: Rc<Core>,
+    root_ready: Option<Key>,
+    torn_down: bool,
+}
+
+impl Shard {
+    /// # Errors
+    /// When a size is out of range or the kernel refuses something; the text says what.
+    pub fn new(cfg: &ShardConfig, chosen: &Chosen) -> Result<Self, StartError> {
+        cfg.check().map_err(StartError::Config)?;
+        let in_kernel = chosen.kind == DriverKind::IoUring;
+        let group =
+            |config| Group::new(config, in_kernel).map(Rc::new).map_err(StartError::os("map buffers"));
+        let groups = [group(cfg.small)?, group(cfg.large)?];
+        let stats = Arc::new(RingStats::default());
+        let eventfd = sys::eventfd().map_err(StartError::os("make an eventfd"))?;
+        let remote = Arc::new(Remote::new(eventfd, Arc::clone(&stats)));
+        let driver = match chosen.kind {
+            DriverKind::IoUring => {
+                let ring = uring::build(chosen.flags, cfg.sq_entries, cfg.cq_entries)
+                    .map_err(StartError::os("set up an io_uring"))?;
+                let credit = chosen.recv_credit;
+                Uring::new(ring, chosen.flags, credit, &groups, remote.eventfd(), &stats)
+                    .map(|uring| Driver::Uring(Box::new(uring)))
+                    .map_err(StartError::os("register buffer rings"))?
+            }
+            DriverKind::Epoll => {
+                Epoll::new(&groups, remote.eventfd(), &stats, cfg.recv_window_bytes, leases_max(cfg))
+                    .map(|epoll| Driver::Epoll(Box::new(epoll)))
+                    .map_err(StartError::os("make an epoll"))?
+            }
+        };
+        let now = cfg.clock.now();
+        let exec = Rc::new(Exec::new(cfg.tasks_max, now.as_nanos()));
+        let pool = Rc::new(Pool::default());
+        let io = Io::new(driver, groups.clone(), Rc::clone(&pool), Rc::clone(&exec), Arc::clone(&stats), cfg);
+        let core = Core {
+            io: RefCell::new(io),
+            exec,
+            pool,
+            groups,
+            remote,
+            stats,
+            clock: cfg.clock.clone(),
+            kind: chosen.kind,
+            now: Cell::new(now),
+            rng: Cell::new(cfg.seed),
+            tasks_per_turn_max: cfg.tasks_per_turn_max,
+            down: Cell::new(false),
+        };
+        Ok(Self { core: Rc::new(core), root_ready: None, torn_down: false })
+    }
+
+    /// What tasks use.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle(Rc::clone(&self.core))
+    }
+
+    /// Takes turns until [`Handle::stop`], then tears down.
+    pub fn run(&mut self) {
+        while !self.core.remote.is_stopping() {
+            self.turn(None);
+        }
+        self.tear_down();
+    }
+
+    /// One turn, which waits at most `max_wait` (`None`: until something happens).
+    pub fn turn(&mut self, max_wait: Option<Duration>) -> TurnReport {
+        let core = Rc::clone(&self.core);
+        core.stats.turns.add(1);
+        let guard = AbortOnPanic;
+        core.take_remote_wakes();
+        core.wait(max_wait);
+        let events = core.io().dispatch(core.now.get().as_nanos());
+        core.take_remote_wakes();
+        core.fire_alarms();
+        std::mem::forget(guard);
+        let tasks_run = self.run_tasks(&core);
+        let guard = AbortOnPanic;
+        core.io().end_turn();
+        core.stats.tasks.set(u64::from(core.exec.len()));
+        std::mem::forget(guard);
+        TurnReport { events, tasks_run }
+    }
+
+    fn run_tasks(&mut self, core: &Rc<Core>) -> usize {
+        let max = core.tasks_per_turn_max as usize;
+        let mut run = 0;
+        for _ in 0..ROUNDS_PER_TURN_MAX {
+            let round = core.exec.ready_len().min(max - run);
+            if round == 0 {
+                break;
+            }
+            for _ in 0..round {
+                match core.exec.next_ready() {
+                    Some(Ready::Poll(key, future)) => core.poll_task(key, future),
+                    Some(Ready::Root(key)) => self.root_ready = Some(key),
+                    Some(Ready::Nothing) | None => {}
+                }
+            }
+            run += round;
+        }
+        if run >= max {
+            core.stats.work_bound_hits.add(1);
+        }
+        run
+    }
+
+    /// Takes turns until `future` is done: for tests and small tools. The future is a task like any other.
+    pub fn block_on<F: Future>(&mut self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        let core = Rc::clone(&self.core);
+        let root = core.exec.root();
+        let _root = RemoveRoot { core: &core, root };
+        loop {
+            self.turn(None);
+            if self.root_ready.take_if(|key| *key == root).is_none() {
+                continue;
+            }
+            if let Poll::Ready(output) = core.poll_as(root, future.as_mut()) {
+                return output;
+            }
+        }
+    }
+
+    /// Ends all tasks, cancels what is in flight, and waits for the kernel to let go of it.
+    fn tear_down(&mut self) {
+        if std::mem::replace(&mut self.torn_down, true) {
+            return;
+        }
+        let core = &self.core;
+        core.down.set(true);
+        for future in core.exec.drain() {
+            core.drop_future(future);
+        }
+        let guard = AbortOnPanic;
+        core.io().begin_teardown();
+        let deadline = Instant::now() + TEARDOWN_WAIT;
+        while core.io().in_flight() > 0 && Instant::now() < deadline {
+            core.io().wait(Some(Duration::from_millis(10)));
+            core.io().dispatch(core.now.get().as_nanos());
+        }
+        core.io().finish_teardown();
+        std::mem::forget(guard);
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        self.tear_down();
+    }
+}
+
+struct RemoveRoot<'a> {
+    core: &'a Core,
+    root: Key,
+}
+
+impl Drop for RemoveRoot<'_> {
+    fn drop(&mut self) {
+        self.core.exec.remove(self.root);
+    }
+}
+
+/// Ends the process when it is dropped, which happens only when a panic unwinds through the driver.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
+
+impl Core {
+    #[inline]
+    fn io(&self) -> RefMut<'_, Io> {
+        self.io.borrow_mut()
+    }
+
+    fn take_remote_wakes(&self) {
+        if self.remote.has_woken() {
+            self.remote.drain(|key| self.exec.wake_key(key));
+        }
+    }
+
+    fn timeout(&self, max_wait: Option<Duration>) -> Option<Duration> {
+        if self.exec.ready_len() > 0 || self.io().has_work() {
+            return Some(Duration::ZERO);
+        }
+        let Some(alarm) = self.exec.next_alarm_nanos() else { return max_wait };
+        let until = match self.clock {
+            Clock::Monotonic => Time::from_nanos(alarm).since(self.now.get()),
+            Clock::Manual(_) if alarm <= self.clock.now().as_nanos() => Duration::ZERO,
+            Clock::Manual(_) => MANUAL_WAIT,
+        };
+        Some(max_wait.map_or(until, |wait| wait.min(until)))
+    }
+
+    fn wait(&self, max_wait: Option<Duration>) {
+        let mut timeout = self.timeout(max_wait);
+        let block = timeout != Some(Duration::ZERO);
+        if block && !self.remote.prepare_sleep() {
+            timeout = Some(Duration::ZERO);
+        }
+        self.io().wait(timeout);
+        if block {
+            self.remote.awake();
+        }
+        self.now.set(self.clock.now());
+    }
+
+    fn fire_alarms(&self) {
+        while let Some(alarm) = self.exec.pop_alarm(self.now.get().as_nanos()) {
+            match alarm {
+                Alarm::Deadline(key) => {
+                    self.stats.deadline_fires.add(1);
+                    self.exec.wake_key(key);
+                }
+                Alarm::Sleep(key) => self.exec.wake_key(key),
+                Alarm::Listener(key) => self.io().on_listener_alarm(key),
+            }
+        }
+    }
+
+    fn poll_as<F: Future + ?Sized>(&self, key: Key, future: Pin<&mut F>) -> Poll<F::Output> {
+        let before = self.exec.set_running(key.index);
+        let stack = StackWaker::new(&self.exec, &self.remote, key);
+        let restore = RestoreRunning { exec: &self.exec, before };
+        let poll = stack.with(|waker| future.poll(&mut Context::from_waker(waker)));
+        drop(restore);
+        poll
+    }
+
+    fn poll_task(&self, key: Key, mut future: BoxFuture) {
+        let poll = catch_unwind(AssertUnwindSafe(|| self.poll_as(key, future.as_mut())));
+        match poll {
+            Ok(Poll::Pending) => self.exec.put_back(key, future),
+            Ok(Poll::Ready(())) => {
+                self.drop_future(future);
+                self.exec.remove(key);
+            }
+            Err(_) => {
+                self.stats.panics.add(1);
+                self.drop_future(future);
+                self.exec.remove(key);
+            }
+        }
+    }
+
+    /// What a future owns may panic when it is dropped.
+    fn drop_future(&self, future: BoxFuture) {
+        if catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
+            self.stats.panics.add(1);
+        }
+    }
+}
+
+struct RestoreRunning<'a> {
+    exec: &'a Exec,
+    before: u32,
+}
+
+impl Drop for RestoreRunning<'_> {
+    fn drop(&mut self) {
+        self.exec.set_running(self.before);
+    }
+}
+
+/// What the tasks of a shard use; cheap to clone, bound to the shard's thread.
+#[derive(Clone)]
+pub struct Handle(Rc<Core>);
+
+impl Handle {
+    #[inline]
+    pub(crate) fn io(&self) -> RefMut<'_, Io> {
+        self.0.io()
+    }
+
+    /// The time, read once per turn.
+    #[must_use]
+    #[inline]
+    pub fn now(&self) -> Time {
+        self.0.now.get()
+    }
+
+    /// The driver that carries this shard.
+    #[must_use]
+    pub fn driver(&self) -> DriverKind {
+        self.0.kind
+    }
+
+    /// Starts a task.
+    ///
+    /// # Errors
+    /// When the shard's bound of tasks is reached, or it is being torn down.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) -> Result<(), TasksFull> {
+        if self.0.down.get() {
+            return Err(TasksFull);
+        }
+        self.0.exec.spawn(Box::pin(future))
+    }
+
+    /// Sets or takes away the deadline of the running task. When it passes, the task is woken, and its operations
+    /// that cannot go on return [`IoError::TimedOut`] until another deadline is set. Costs a store.
+    #[inline]
+    pub fn set_deadline(&self, at: Option<Time>) {
+        self.0.exec.set_deadline(at.map_or(u64::MAX, Time::as_nanos));
+    }
+
+    /// The running task's deadline has passed.
+    #[must_use]
+    pub fn deadline_passed(&self) -> bool {
+        self.0.exec.running_expired()
+    }
+
+    /// Ends at `at`, or up to a millisecond later.
+    pub fn sleep_until(&self, at: Time) -> Sleep {
+        Sleep { core: Rc::clone(&self.0), at, timer: None }
+    }
+
+    /// Lets the other ready tasks run first.
+    pub fn yield_now(&self) -> impl Future<Output = ()> + use<> {
+        let core = Rc::clone(&self.0);
+        let mut yielded = false;
+        poll_fn(move |_| {
+            if std::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            core.exec.wake(core.exec.running());
+            Poll::Pending
+        })
+    }
+
+    /// Accepts on a socket that is bound and listening.
+    ///
+    /// # Errors
+    /// When the kernel refuses it, or the shard is being torn down.
+    pub fn listen(&self, socket: OwnedFd) -> Result<Listener, IoError> {
+        let key = self.io().listen(socket)?;
+        Ok(Listener::new(self.clone(), key))
+    }
+
+    /// Connects, with TCP_NODELAY.
+    ///
+    /// # Errors
+    /// Why it could not; [`IoError::TimedOut`] when the task's deadline passes.
+    pub async fn connect(&self, addr: &SockAddr, mode: RecvMode) -> Result<Conn, IoError> {
+        let key = self.io().connect(addr, mode)?;
+        let conn = Conn::new(self.clone(), key);
+        conn.connected().await?;
+        Ok(conn)
+    }
+
+    /// Takes over a connected socket, from this shard's listener or another's, and begins to receive.
+    ///
+    /// # Errors
+    /// When the kernel refuses it, or the shard is being torn down.
+    pub fn adopt(&self, socket: OwnedFd, mode: RecvMode) -> Result<Conn, IoError> {
+        let key = self.io().adopt(socket, mode)?;
+        Ok(Conn::new(self.clone(), key))
+    }
+
+    /// An empty list, from the shard's pool.
+    #[must_use]
+    #[inline]
+    pub fn send_list(&self) -> SendList {
+        SendList::new(&self.0.pool)
+    }
+
+    /// The shard's counters.
+    #[must_use]
+    pub fn stats(&self) -> &RingStats {
+        &self.0.stats
+    }
+
+    /// The shard's counters, to be read by any thread.
+    #[must_use]
+    pub fn stats_page(&self) -> Arc<RingStats> {
+        Arc::clone(&self.0.stats)
+    }
+
+    /// Buffers outside the kernel now, small and large.
+    #[must_use]
+    pub fn leases_out(&self) -> [u32; 2] {
+        [self.0.groups[0].book().leased(), self.0.groups[1].book().leased()]
+    }
+
+    /// The next number of the shard's own generator (SplitMix64). Not for secrets.
+    #[must_use]
+    pub fn rng(&self) -> u64 {
+        let state = self.0.rng.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.0.rng.set(state);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// Ends [`Shard::run`] after this turn.
+    pub fn stop(&self) {
+        self.0.remote.stop();
+    }
+
+    /// What stops the shard from another thread.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.0.remote))
+    }
+
+    /// The ring's descriptor, where there is one: for tests that look at what the kernel holds.
+    #[must_use]
+    pub fn ring_fd(&self) -> Option<i32> {
+        self.io().ring_fd()
+    }
+}
+
+/// Stops a shard from any thread.
+#[derive(Clone)]
+pub struct Stopper(Arc<Remote>);
+
+impl Stopper {
+    /// Ends [`Shard::run`] after its turn.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+}
+
+/// See [`Handle::sleep_until`].
+#[must_use = "a future does nothing unless polled"]
+pub struct Sleep {
+    core: Rc<Core>,
+    at: Time,
+    timer: Option<Key>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if self.core.now.get() >= self.at {
+            return Poll::Ready(());
+        }
+        if self.timer.is_none() {
+            let task = self.core.exec.running_key();
+            let at = self.at.as_nanos();
+            self.timer = task.map(|key| self.core.exec.add_alarm(at, Alarm::Sleep(key)));
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(timer) = self.timer.take() {
+            self.core.exec.remove_alarm(timer);
+        }
+    }
+}
