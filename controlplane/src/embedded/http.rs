@@ -7,7 +7,7 @@ use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
 
 use ::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited, combinators::BoxBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rmcp::transport::streamable_http_server::{
@@ -48,6 +48,10 @@ impl Limits {
 const NEXT_HEAD_WAIT_MAX: Duration = Duration::from_secs(120);
 /// How long connections may take to end once asked to.
 const DRAIN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long a request's body may take, and how large it may be: what a client sends is a message, not a stream.
+const BODY_WAIT_MAX: Duration = Duration::from_secs(30);
+/// See [`BODY_WAIT_MAX`].
+const BODY_BYTES_MAX: usize = 4 << 20;
 /// Pause after a failed accept (usually: out of descriptors), so that the loop does not spin.
 const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(50);
 /// Comment lines keep quiet streams alive through proxies.
@@ -175,7 +179,10 @@ impl App {
                 response.headers_mut().insert(header::RETRY_AFTER, ::http::HeaderValue::from_static("5"));
                 response
             }
-            MCP_PATH => self.mcp.handle(request).await,
+            MCP_PATH => match whole(request).await {
+                Ok(request) => self.mcp.handle(request).await,
+                Err(refusal) => refusal,
+            },
             HEALTH_PATH => plain(StatusCode::OK, "ok\n"),
             _ => plain(StatusCode::NOT_FOUND, "not found; the MCP endpoint is /mcp\n"),
         }
@@ -187,6 +194,19 @@ impl App {
         request.method() == Method::POST
             && may_open_session(request.headers())
             && self.sessions.sessions.read().await.len() >= self.limits.sessions_max
+    }
+}
+
+/// The request with its body read, or the answer to one that is too large, too slow or cut off.
+async fn whole(request: Request<Incoming>) -> Result<Request<Full<Bytes>>, Response<Body>> {
+    let (head, body) = request.into_parts();
+    match tokio::time::timeout(BODY_WAIT_MAX, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+        Ok(Ok(body)) => Ok(Request::from_parts(head, Full::new(body.to_bytes()))),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(plain(StatusCode::PAYLOAD_TOO_LARGE, "a message may have 4 MiB\n"))
+        }
+        Ok(Err(_)) => Err(plain(StatusCode::BAD_REQUEST, "the body ended early\n")),
+        Err(_) => Err(plain(StatusCode::REQUEST_TIMEOUT, "the body took too long\n")),
     }
 }
 

@@ -182,6 +182,21 @@ async fn health_answers_and_other_paths_do_not() {
 }
 
 #[tokio::test]
+async fn a_message_above_the_limit_is_refused_and_one_below_is_not() {
+    let node = TestNode::start(Limits::DEFAULT).await;
+    let id = node.open_session().await;
+    let session = [("mcp-session-id", id.as_str())];
+    let echo = |bytes: usize| {
+        let arguments = json!({ "text": "x".repeat(bytes) });
+        json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": { "name": "echo", "arguments": arguments } })
+    };
+    let fits = Events::of(node.post(&session, echo(4_000_000)).await).response().await;
+    assert_eq!(text_of(&fits).len(), 4_000_000);
+    assert_eq!(node.post(&session, echo(4 << 20)).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    node.end().await;
+}
+
+#[tokio::test]
 async fn a_session_lives_from_initialize_to_delete() {
     let node = TestNode::start(Limits::DEFAULT).await;
     let id = node.open_session().await;
