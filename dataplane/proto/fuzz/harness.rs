@@ -1,6 +1,7 @@
 //! What must hold for any bytes at all: one function per fuzz target, shared with `tests/replay.rs`.
 //!
 //! Owns: the properties. Never does: choosing inputs. A property that does not hold panics.
+#![expect(clippy::expect_used, reason = "a broken expectation is what a fuzz target reports")]
 
 use erlmcp_proto::http1::{
     self, BodyDecoder, BodyError, Framing, HEADERS_MAX, HeadLimits, HeaderSlots, Headers, Method,
@@ -11,8 +12,11 @@ use erlmcp_proto::sse::{EventFramer, EventParser, KEEP_ALIVE};
 /// Most prefixes tried per input.
 const PREFIXES_MAX: usize = 96;
 
-/// The targets by name, which is also the name of their corpus.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 5] = [
+/// A target and its name, which is also the name of its corpus.
+type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub(crate) const TARGETS: [Target; 5] = [
     ("http1_request", http1_request),
     ("http1_response", http1_response),
     ("http1_body", http1_body),
@@ -198,15 +202,14 @@ pub(crate) fn http1_body(data: &[u8]) {
     }
 }
 
-/// An event, owned.
+/// An event, owned: name, data, id.
 pub(crate) type OwnedEvent = (Vec<u8>, Vec<u8>, Vec<u8>);
 
+/// Events, and the last `retry` in milliseconds.
+pub(crate) type EventsAndRetry = (Vec<OwnedEvent>, Option<u64>);
+
 /// Parses `input` in pieces; `None` for an event that is too long.
-pub(crate) fn read_events(
-    input: &[u8],
-    event_bytes_max: usize,
-    piece: usize,
-) -> Option<(Vec<OwnedEvent>, Option<u64>)> {
+pub(crate) fn read_events(input: &[u8], event_bytes_max: usize, piece: usize) -> Option<EventsAndRetry> {
     let mut parser = EventParser::new(event_bytes_max);
     let mut events = Vec::new();
     for mut part in input.chunks(piece) {

@@ -69,11 +69,11 @@ fn naive_chunks(mut input: &[u8]) -> Option<Option<Vec<u8>>> {
         if digits == 0 || digits > 15 || (digits < head.len() && !(has_extension && separated && is_clean)) {
             return Some(None);
         }
-        let size = u64::from_str_radix(std::str::from_utf8(&head[..digits]).unwrap(), 16).unwrap();
+        let hex = |b: u8| char::from(b).to_digit(16).map_or(0, |digit| digit as usize);
+        let size = head[..digits].iter().fold(0_usize, |size, &b| size << 4 | hex(b));
         if size == 0 {
             break;
         }
-        let size = usize::try_from(size).unwrap();
         if input.len() < size {
             return None;
         }

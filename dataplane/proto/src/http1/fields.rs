@@ -339,3 +339,73 @@ fn coding(value: &[u8]) -> Coding {
         Coding::Bad
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{HeadLimits, Method, parse_request, parse_response};
+    use super::*;
+
+    #[test]
+    fn connection_names_what_must_not_pass_on() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: x-secret, Upgrade, TE\r\nconnection: X-Secret , X-Other\r\n\
+            Upgrade: websocket\r\nTE: trailers, deflate;q=0.5\r\nX-Secret: 1\r\n\r\n";
+        let mut slots = HeaderSlots::new();
+        let request = parse_request(head, &mut slots, &HeadLimits::default()).unwrap().unwrap();
+        assert_eq!(request.connection_tokens.as_slice(), ["x-secret", "X-Other"]);
+        assert!(request.connection_tokens.contains("X-SECRET") && !request.connection_tokens.contains("x"));
+        assert_eq!(request.upgrade, Some(b"websocket".as_slice()));
+        assert!(request.has_te_trailers);
+        assert_eq!(request.headers.get("x-SECRET"), Some(b"1".as_slice()));
+        assert_eq!(request.headers.get_all("Connection").count(), 2);
+        for name in
+            ["TE", "keep-alive", "Proxy-Connection", "Transfer-Encoding", "Trailer", "UPGRADE", "connection"]
+        {
+            assert!(is_hop_by_hop(name), "{name}");
+        }
+        for name in ["Host", "Content-Length", "Cookie", "X", "Upgrade-Insecure-Requests", "Mcp-Session-Id"] {
+            assert!(!is_hop_by_hop(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_upgrade_needs_connection_and_http11() {
+        for (head, expected) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n\r\n", None),
+            ("GET / HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", None),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+                Some(b"h2c".as_slice()),
+            ),
+        ] {
+            let mut slots = HeaderSlots::new();
+            let request =
+                parse_request(head.as_bytes(), &mut slots, &HeadLimits::default()).unwrap().unwrap();
+            assert_eq!(request.upgrade, expected, "{head}");
+        }
+    }
+
+    #[test]
+    fn the_absolute_form_decides_about_the_host() {
+        let head = b"GET http://b.example:8080/x HTTP/1.1\r\nHost: a.example\r\n\r\n";
+        let mut slots = HeaderSlots::new();
+        let request = parse_request(head, &mut slots, &HeadLimits::default()).unwrap().unwrap();
+        assert_eq!((request.host, request.target.path), (Some("b.example:8080"), "/x"));
+    }
+
+    #[test]
+    fn event_streams_are_known_by_their_media_type() {
+        for (content_type, expected) in [
+            ("text/event-stream", true),
+            ("Text/Event-Stream ; charset=utf-8", true),
+            ("text/event-streams", false),
+            ("application/json", false),
+        ] {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n\r\n");
+            let mut slots = HeaderSlots::new();
+            let response = parse_response(head.as_bytes(), &mut slots, &HeadLimits::default(), Method::Get)
+                .unwrap()
+                .unwrap();
+            assert_eq!(response.is_event_stream, expected, "{content_type}");
+        }
+    }
+}

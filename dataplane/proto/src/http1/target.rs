@@ -128,3 +128,40 @@ const fn is_reg_name(b: u8) -> bool {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'%'
         | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_split() {
+        let parse =
+            |text, method| Target::parse(text, method).map(|t| (t.form, t.authority, t.path, t.query));
+        let table = [
+            ("/a?b?c", Some((TargetForm::Origin, None, "/a", Some("b?c")))),
+            ("//a", Some((TargetForm::Origin, None, "//a", None))),
+            ("HTTP://h:1/p?", Some((TargetForm::Absolute, Some("h:1"), "/p", Some("")))),
+            ("https://h", Some((TargetForm::Absolute, Some("h"), "/", None))),
+            ("http://h?q", Some((TargetForm::Absolute, Some("h"), "/", Some("q")))),
+            ("http://", None),
+            ("*", None),
+            ("", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(parse(text, Method::Get), expected, "{text}");
+        }
+        assert_eq!(parse("*", Method::Options), Some((TargetForm::Asterisk, None, "*", None)));
+        assert_eq!(parse("http://h", Method::Options), Some((TargetForm::Absolute, Some("h"), "*", None)));
+    }
+
+    #[test]
+    fn dot_segments_are_seen_through_their_encoding() {
+        let has = |path| Target::parse(path, Method::Get).unwrap().has_dot_segments();
+        for path in ["/.", "/..", "/a/../b", "/a/%2e%2E/b", "/a/.%2e", "/a\\..\\b"] {
+            assert!(has(path), "{path}");
+        }
+        for path in ["/", "/a.b", "/...", "/.well-known", "/%2f", "/a?/../b", "/%2ea"] {
+            assert!(!has(path), "{path}");
+        }
+    }
+}

@@ -99,3 +99,24 @@ pub const fn status_reason(status: u16) -> &'static str {
         _ => "Unknown",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_the_standard_library_writes_them() {
+        for n in [0, 1, 9, 10, 15, 16, 255, 256, 65_535, 1 << 32, u64::MAX] {
+            let mut out = Vec::new();
+            write_decimal(&mut out, n);
+            assert_eq!(out, n.to_string().into_bytes());
+            let Ok(len @ 1..) = usize::try_from(n) else { continue };
+            out.clear();
+            write_chunk_head(&mut out, len);
+            assert_eq!(out, format!("{len:x}\r\n").into_bytes());
+        }
+        let mut out = Vec::new();
+        write_chunk_head(&mut out, 0);
+        assert!(out.is_empty(), "an empty chunk would end the body");
+    }
+}

@@ -313,3 +313,100 @@ fn folds_to(key: Str<'_>, name: &str) -> bool {
     key.chars().all(|c| c.is_ok_and(|c| expected.next().map(fold) == Some(fold(c))))
         && expected.next().is_none()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ok(text: &str) -> Scan<'_> {
+        scan(text.as_bytes(), &ScanLimits::default()).unwrap()
+    }
+
+    fn refused(text: &str) -> ScanError {
+        scan(text.as_bytes(), &ScanLimits::default()).unwrap_err()
+    }
+
+    #[test]
+    fn a_modern_call_is_found_whole() {
+        let found =
+            ok(r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"echo","arguments":
+            {"name":"not this","uri":"nor this"},"_meta":{"progressToken":1.5,
+            "io.modelcontextprotocol/protocolVersion":"2026-07-28"},"protocolVersion":"2025-11-25"}}"#);
+        assert_eq!(found.kind, Kind::Request);
+        assert!(found.complete && !found.has_case_variant);
+        assert_eq!(found.method.and_then(|method| method.as_plain()), Some("tools/call"));
+        assert_eq!(found.name.and_then(|name| name.as_plain()), Some("echo"));
+        assert_eq!(found.uri, None);
+        assert_eq!(found.progress_token, Some(Id::Number("1.5")));
+        assert_eq!(found.protocol_version.and_then(|version| version.as_plain()), Some("2026-07-28"));
+        assert!(
+            found.params.is_some_and(|params| params.starts_with(b"{\"name\"") && params.ends_with(b"}"))
+        );
+    }
+
+    #[test]
+    fn duplicates_of_what_matters_are_refused_however_they_are_spelled() {
+        for text in [
+            r#"{"method":"a","method":"b"}"#,
+            r#"{"method":"a","\u006dethod":"b"}"#,
+            r#"{"id":1,"id":1}"#,
+            r#"{"jsonrpc":"2.0","jsonrpc":"1.0"}"#,
+            r#"{"params":{},"params":[]}"#,
+            r#"{"params":{"name":"a","name":null}}"#,
+            r#"{"params":{"uri":"a","u\u0072i":"b"}}"#,
+            r#"{"params":{"_meta":{},"_meta":{}}}"#,
+            r#"{"params":{"_meta":{"progressToken":1,"progressToken":2}}}"#,
+        ] {
+            assert_eq!(refused(text), ScanError::DuplicateKey, "{text}");
+        }
+        ok(r#"{"x":1,"x":2,"params":{"arguments":{"name":1,"name":2},"x":1,"x":2}}"#);
+    }
+
+    #[test]
+    fn case_variants_are_told() {
+        for text in [
+            r#"{"Method":"a"}"#,
+            r#"{"params":{"NAME":"a"}}"#,
+            "{\"param\u{17f}\":{}}",
+            r#"{"param\u017f":{}}"#,
+            r#"{"params":{"ta\u017F\u212aid":"a"}}"#,
+        ] {
+            assert!(ok(text).has_case_variant, "{text}");
+        }
+        for text in
+            [r#"{"method":"Method","x":"METHOD"}"#, r#"{"params":{"arguments":{"Name":1}},"methods":1}"#]
+        {
+            assert!(!ok(text).has_case_variant, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_part_tells_what_is_certain() {
+        let text = r#"{"jsonrpc":"2.0","id":12,"method":"ping","params":{"name":"n"}}"#;
+        let part = |end: &str| ok(&text[..text.find(end).unwrap() + end.len()]);
+        assert_eq!(part("12").id, None, "the number may go on");
+        assert_eq!(part("12,").id, Some(Id::Number("12")));
+        assert_eq!(part("12,").kind, Kind::Undetermined);
+        assert_eq!(part("\"ping").method, None);
+        assert_eq!(part("\"ping\"").kind, Kind::Request);
+        assert!(!part("\"n\"}").complete);
+        assert!(part("}}").complete);
+        assert_eq!(ok("").kind, Kind::Undetermined);
+        assert_eq!(ok(" [").kind, Kind::Batch);
+    }
+
+    #[test]
+    fn depth_and_trailing_bytes_are_bounded() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(ok(&nested(64)).complete);
+        assert_eq!(refused(&nested(65)), ScanError::TooDeep);
+        let objects = format!(r#"{{"params":{}1{}}}"#, r#"{"a":"#.repeat(64), "}".repeat(64));
+        assert_eq!(refused(&objects), ScanError::TooDeep);
+        let limits = ScanLimits { depth_max: u8::MAX };
+        assert!(scan(nested(128).as_bytes(), &limits).unwrap().complete);
+        assert_eq!(scan(nested(129).as_bytes(), &limits), Err(ScanError::TooDeep));
+        assert_eq!(refused("{} {}"), ScanError::TrailingData);
+        assert_eq!(refused("{}\0"), ScanError::TrailingData);
+        assert_eq!(refused("\u{feff}{}"), ScanError::Syntax);
+    }
+}

@@ -109,3 +109,30 @@ const fn digit(byte: u8) -> Option<u32> {
         _ => return None,
     } as u32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_decoded_strictly() {
+        let decode = |value: &'static str| decode_header_value(value.as_bytes());
+        assert_eq!(decode("get_weather"), Ok("get_weather".into()));
+        assert_eq!(decode("=?base64?SGVsbG8=?="), Ok("Hello".into()));
+        assert_eq!(decode("=?base64?w6k=?="), Ok("é".into()));
+        assert_eq!(decode("=?base64??="), Ok("".into()));
+        assert_eq!(
+            decode("=?BASE64?SGVsbG8=?="),
+            Ok("=?BASE64?SGVsbG8=?=".into()),
+            "the marker is case-sensitive"
+        );
+        for broken in
+            ["=?base64?SGVsbG8?=", "=?base64?SGVsbG9=?=", "=?base64?SGV sbG8=?=", "=?base64?SG==bG8=?="]
+        {
+            assert_eq!(decode(broken), Err(HeaderValueError::BadBase64), "{broken}");
+        }
+        assert_eq!(decode("=?base64?/w==?="), Err(HeaderValueError::NotUtf8));
+        assert_eq!(decode("é"), Err(HeaderValueError::NotPrintable));
+        assert_eq!(decode("a\tb"), Err(HeaderValueError::NotPrintable));
+    }
+}

@@ -179,3 +179,20 @@ impl Method {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_labels_are_one_to_one() {
+        let labels: std::collections::BTreeSet<_> = Method::ALL.iter().map(|method| method.label()).collect();
+        assert_eq!(labels.len(), Method::ALL.len());
+        for method in Method::ALL {
+            assert_eq!(Method::from_bytes(method.as_str().as_bytes()), method);
+        }
+        for text in [b"Tools/Call".as_slice(), b"tools/call ", b"x", b"other"] {
+            assert_eq!(Method::from_bytes(text), Method::Unknown);
+        }
+    }
+}
