@@ -14,6 +14,7 @@ mod mcp_conformance;
 mod mcp_curl;
 mod mcp_python;
 pub mod process;
+mod readme;
 mod smoke;
 mod upstreams;
 
@@ -43,6 +44,11 @@ const SUITES: &[Suite] = &[
         name: "smoke",
         what: "the gateway starts, answers through two nginx upstreams, and ends on SIGTERM",
         run: smoke::run,
+    },
+    Suite {
+        name: "readme",
+        what: "the README's curl command and Python client get answers",
+        run: readme::run,
     },
     Suite {
         name: "mcp-curl",
