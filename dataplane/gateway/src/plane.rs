@@ -82,7 +82,7 @@ impl DataPlane {
     /// A shard could not start; those that could are ended.
     pub fn start(setup: Setup) -> Result<Self, PlaneError> {
         let count = setup.cpus.len();
-        let pages: Vec<_> = (0..count).map(|_| Arc::new(ShardPage::new(mcp::Method::COUNT))).collect();
+        let pages: Vec<_> = (0..count).map(|_| Arc::new(ShardPage::new(mcp::Method::ALL.len()))).collect();
         let placements = Placement::mesh(&pages, HANDOVERS_MAX);
         let mut plane = Self {
             commands: Vec::with_capacity(count),

@@ -134,6 +134,13 @@ impl Exec {
         }
     }
 
+    pub(crate) fn wake_all(&self) {
+        let keys = self.tasks.borrow().keys();
+        for key in keys {
+            self.wake(key.index);
+        }
+    }
+
     pub(crate) fn ready_len(&self) -> usize {
         self.ready.borrow().len()
     }

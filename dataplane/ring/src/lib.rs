@@ -33,6 +33,6 @@ pub use error::{IoError, StartError, TasksFull};
 pub use listener::{Accepted, Listener};
 pub use pin::spawn_shard;
 pub use send::{SendList, Sent};
-pub use shard::{Handle, Shard, Sleep, Stopper, TurnReport};
+pub use shard::{Handle, Shard, Sleep, Stopper, TaskRef, TurnReport};
 pub use stats::{RingStats, Stat};
 pub use time::{Clock, Time};

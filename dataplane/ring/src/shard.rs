@@ -340,6 +340,10 @@ impl Drop for RestoreRunning<'_> {
 #[derive(Clone)]
 pub struct Handle(Rc<Core>);
 
+/// A task of one shard, named so that another task of the same shard can wake it. No allocation, no atomics.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskRef(Option<Key>);
+
 impl Handle {
     #[inline]
     pub(crate) fn io(&self) -> RefMut<'_, Io> {
@@ -368,6 +372,24 @@ impl Handle {
             return Err(TasksFull);
         }
         self.0.exec.spawn(Box::pin(future))
+    }
+
+    /// The running task, for another task of this shard to wake; outside one, a reference that wakes nothing.
+    #[must_use]
+    pub fn current_task(&self) -> TaskRef {
+        TaskRef(self.0.exec.running_key())
+    }
+
+    /// Wakes a task of this shard; one that has ended is none.
+    pub fn wake(&self, task: TaskRef) {
+        if let Some(key) = task.0 {
+            self.0.exec.wake_key(key);
+        }
+    }
+
+    /// Wakes every task, for a change that all of them have to look at. Costs a poll of each.
+    pub fn wake_all(&self) {
+        self.0.exec.wake_all();
     }
 
     /// Sets or takes away the deadline of the running task. When it passes, the task is woken, and its operations

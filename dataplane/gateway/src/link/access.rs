@@ -41,8 +41,8 @@ pub struct AccessRecord<'a> {
     pub client: Option<IpAddr>,
     /// Revision of the snapshot that served it: names the route and the node.
     pub revision: u64,
-    /// Request id.
-    pub request_id: u128,
+    /// Request id, as the node and the client saw it.
+    pub request_id: &'a str,
     /// Request method.
     pub method: &'a str,
     /// Path with its query, cut at 1 KiB.
@@ -76,7 +76,7 @@ impl AccessBatch {
 
     /// Whether the next record might not fit.
     pub fn is_full(&self) -> bool {
-        self.bytes.len() + FIXED_BYTES + 3 * TEXT_BYTES_MAX > BATCH_BYTES
+        self.bytes.len() + FIXED_BYTES + 4 * TEXT_BYTES_MAX > BATCH_BYTES
     }
 
     /// Empties it, keeping the memory.
@@ -107,8 +107,7 @@ impl AccessBatch {
         out.push(kind);
         out.extend_from_slice(&address);
         out.extend_from_slice(&record.revision.to_le_bytes());
-        out.extend_from_slice(&record.request_id.to_le_bytes());
-        for text in [record.method, record.path, record.rpc_method] {
+        for text in [record.request_id, record.method, record.path, record.rpc_method] {
             let text = cut(text);
             // `cut` bounds the length far below 65,536.
             out.extend_from_slice(&(text.len() as u16).to_le_bytes());
@@ -124,7 +123,7 @@ impl AccessBatch {
 }
 
 /// Bytes of a record without its texts: what [`AccessBatch::push`] writes before them, their lengths included.
-const FIXED_BYTES: usize = 8 + 4 + 4 + 2 * 5 + 1 + 8 + 8 + 1 + 16 + 8 + 16 + 3 * 2;
+const FIXED_BYTES: usize = 8 + 4 + 4 + 2 * 5 + 1 + 8 + 8 + 1 + 16 + 8 + 4 * 2;
 
 /// Cuts at [`TEXT_BYTES_MAX`], on a character's edge.
 fn cut(text: &str) -> &str {
@@ -192,7 +191,7 @@ impl<'a> Iterator for Records<'a> {
             bytes_out: self.u64()?,
             client: self.client()?,
             revision: self.u64()?,
-            request_id: u128::from_le_bytes(self.take()?),
+            request_id: self.text()?,
             method: self.text()?,
             path: self.text()?,
             rpc_method: self.text()?,
@@ -219,7 +218,7 @@ mod tests {
             bytes_out: 1 << 40,
             client: Some(IpAddr::from([127, 0, 0, 1])),
             revision: 7,
-            request_id: u128::MAX - 1,
+            request_id: "0f",
             method: "POST",
             path,
             rpc_method: "tools/call",

@@ -45,8 +45,6 @@ pub enum Reason {
     ClientStalled,
     /// The drain's time limit cut the exchange.
     DrainCut,
-    /// The upgrade asked for is not carried.
-    UpgradeRefused,
     /// The gateway has a bound of its own that is reached.
     Overloaded,
 }
@@ -77,7 +75,6 @@ impl Reason {
             Self::ConnectTimeout | Self::UpstreamTimeout => 504,
             Self::ClientGone | Self::ClientStalled => 499,
             Self::DrainCut => 503,
-            Self::UpgradeRefused => 501,
         }
     }
 
@@ -104,7 +101,6 @@ impl Reason {
             Self::ClientGone => "client_gone",
             Self::ClientStalled => "client_stalled",
             Self::DrainCut => "drain_cut",
-            Self::UpgradeRefused => "upgrade_refused",
             Self::Overloaded => "overloaded",
         }
     }
@@ -121,8 +117,7 @@ impl Reason {
             | Self::NoRoute
             | Self::OriginForbidden
             | Self::ClientGone
-            | Self::ClientStalled
-            | Self::UpgradeRefused => Fault::Client,
+            | Self::ClientStalled => Fault::Client,
             Self::ConnectFailed
             | Self::ConnectTimeout
             | Self::UpstreamReset
@@ -181,7 +176,6 @@ const OWN: &[Reason] = &[
     Reason::ClientGone,
     Reason::ClientStalled,
     Reason::DrainCut,
-    Reason::UpgradeRefused,
     Reason::Overloaded,
 ];
 

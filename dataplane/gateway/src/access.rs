@@ -1,0 +1,61 @@
+//! The shard's end of the access log: the batch being filled and the lanes to the writer.
+//!
+//! Never formats and never waits: a record that finds no batch is dropped and counted.
+
+use std::cell::{Cell, RefCell};
+
+use erlmcp_ring::lane;
+
+use crate::link::{AccessBatch, AccessRecord, Counter};
+
+/// Where finished exchanges are written down.
+pub(crate) struct AccessLog {
+    batch: RefCell<Option<AccessBatch>>,
+    full: lane::Sender<AccessBatch>,
+    empty: RefCell<lane::Receiver<AccessBatch>>,
+    pending: Cell<bool>,
+}
+
+impl AccessLog {
+    pub(crate) fn new(full: lane::Sender<AccessBatch>, empty: lane::Receiver<AccessBatch>) -> Self {
+        Self { batch: RefCell::new(None), full, empty: RefCell::new(empty), pending: Cell::new(false) }
+    }
+
+    /// Writes a record down, or counts it as dropped.
+    pub(crate) fn record(&self, record: &AccessRecord<'_>, dropped: &Counter) {
+        let mut batch = self.batch.borrow_mut();
+        if batch.is_none() {
+            *batch = self.empty.borrow_mut().try_recv().ok();
+        }
+        let Some(current) = batch.as_mut() else {
+            dropped.add(1);
+            return;
+        };
+        current.push(record);
+        self.pending.set(true);
+        if current.is_full()
+            && let Some(full) = batch.take()
+        {
+            self.hand_over(full, dropped);
+        }
+    }
+
+    /// Hands over what there is; called every few milliseconds and at the shard's end.
+    pub(crate) fn flush(&self, dropped: &Counter) {
+        if !self.pending.replace(false) {
+            return;
+        }
+        let batch = self.batch.borrow_mut().take();
+        if let Some(batch) = batch {
+            self.hand_over(batch, dropped);
+        }
+    }
+
+    fn hand_over(&self, batch: AccessBatch, dropped: &Counter) {
+        let records = batch.len() as u64;
+        // The lane has room for every batch there is: it is full only when its reader is gone.
+        if self.full.try_send(batch).is_err() {
+            dropped.add(records);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A client connection from its first byte to its close: requests one after the other.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use erlmcp_ring::{Conn, PeerAddr};
+
+use crate::downstream::Downstream;
+use crate::downstream::http1::Http1;
+use crate::exchange;
+use crate::link::ids::ListenerId;
+use crate::link::reason::Reason;
+use crate::pipeline::{self, Begun};
+use crate::state::{Drain, Shared};
+
+/// How long a client that was told `close` may take to close its side before we do: its last reply must not be
+/// lost to a reset that unread bytes would cause (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+/// Bytes read and thrown away meanwhile.
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Begins to serve a connection in a task of its own. A connection for which there is no task is closed.
+pub(crate) fn start(state: &Shared, conn: Conn, peer: &PeerAddr, listener: ListenerId) {
+    let http1 = Http1::new(state, conn, peer, listener);
+    if state.ring.spawn(serve(state.clone(), http1)).is_err() {
+        state.count_reason(Reason::Overloaded);
+    }
+}
+
+/// Goes on with a connection whose event stream has ended.
+pub(crate) fn resume(state: &Shared, down: Downstream) {
+    let Downstream::Http1(http1) = down;
+    if http1.can_go_on() && state.ring.spawn(serve(state.clone(), http1)).is_err() {
+        state.count_reason(Reason::Overloaded);
+    }
+}
+
+async fn serve(state: Shared, mut http1: Box<Http1>) {
+    while let Some(begun) = next_request(&state, &mut http1).await {
+        let done = match begun {
+            Begun::Forward(forward) => exchange::run(&state, Downstream::Http1(http1), forward).await,
+            Begun::Answer => http1.answered(&state).await.then_some(Downstream::Http1(http1)),
+            Begun::Refuse(reason) => {
+                http1.note.reason = Some(reason);
+                let told = http1.refuse(&state, reason).await;
+                state.account(&http1.note, http1.listener, http1.peer);
+                told.then_some(Downstream::Http1(http1))
+            }
+        };
+        match done {
+            Some(Downstream::Http1(back)) => http1 = back,
+            None => return,
+        }
+        if !http1.can_go_on() {
+            return linger(&state, &http1).await;
+        }
+    }
+}
+
+/// Waits for a whole head and takes the request through the first half of the pipeline. `None` ends the connection.
+async fn next_request(state: &Shared, http1: &mut Http1) -> Option<Begun> {
+    if http1.inbound.is_empty() && !wait_idle(state, http1).await {
+        return None;
+    }
+    if let Some(begun) = pipeline::begin(state, http1) {
+        return Some(begun);
+    }
+    let limits = state.with_snapshot(|snapshot| snapshot.listeners[usize::from(http1.listener.0)].header_timeout);
+    state.ring.set_deadline(Some(state.within_drain(state.ring.now() + limits)));
+    loop {
+        match http1.conn().recv().await {
+            Ok(Some(lease)) => http1.inbound.push(lease),
+            Err(error) if error.is_timed_out() => {
+                http1.keep_alive = false;
+                http1.note.begin(state.ring.now(), 0);
+                return Some(Begun::Refuse(Reason::HeaderTimeout));
+            }
+            Ok(None) | Err(_) => {
+                state.count_reason(Reason::ClientGone);
+                return None;
+            }
+        }
+        if let Some(begun) = pipeline::begin(state, http1) {
+            return Some(begun);
+        }
+    }
+}
+
+/// Waits for the first byte of the next request. Holds no buffer meanwhile. Returns whether one came.
+async fn wait_idle(state: &Shared, http1: &mut Http1) -> bool {
+    let timeout = state.with_snapshot(|snapshot| {
+        let limits = &snapshot.listeners[usize::from(http1.listener.0)];
+        if http1.served == 0 { limits.header_timeout } else { limits.keep_alive }
+    });
+    let idle_at = state.ring.now() + timeout;
+    let received = poll_fn(|_| {
+        state.ring.set_deadline(Some(match state.drain() {
+            Drain::No => idle_at,
+            Drain::Until { idle, .. } => idle_at.min(idle),
+        }));
+        http1.conn().poll_recv()
+    })
+    .await;
+    match received {
+        Ok(Some(lease)) => {
+            http1.inbound.push(lease);
+            true
+        }
+        Ok(None) | Err(_) => false,
+    }
+}
+
+/// Closes our side and waits, within bounds, for the client to close its own.
+async fn linger(state: &Shared, http1: &Http1) {
+    http1.conn().shutdown_write();
+    state.ring.set_deadline(Some(state.within_drain(state.ring.now() + LINGER)));
+    let mut left = LINGER_BYTES_MAX;
+    while let Ok(Some(lease)) = http1.conn().recv().await {
+        match left.checked_sub(lease.len()) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! One request and its reply, from the node's connection to the last byte: the second half of the pipeline.
+//!
+//! The order, top to bottom: pool → send → reply head → relay (or stream) → account. Written against
+//! [`Downstream`] and [`Upstream`]; knows no socket and no protocol's bytes.
+
+mod stream;
+mod upload;
+
+use std::future::poll_fn;
+use std::ops::Range;
+use std::task::Poll;
+use std::time::Duration;
+
+use erlmcp_proto::http1::Method;
+use erlmcp_ring::SendList;
+
+use crate::body::Encoding;
+use crate::downstream::Downstream;
+use crate::link::ids::{EndpointId, GroupIndex, RouteIndex};
+use crate::link::reason::{Fault, Reason};
+use crate::link::snapshot::{Endpoint, Group, HostPolicy, Route};
+use crate::note::micros;
+use crate::state::{Shared, SnapshotRef};
+use crate::upstream::Upstream;
+use crate::upstream::acquire::{Engaged, acquire, engage};
+use crate::upstream::http1::Http1;
+use upload::Upload;
+
+/// A request that is to be forwarded: its head is written, its place is known.
+pub(crate) struct Forward {
+    pub(crate) snapshot: SnapshotRef,
+    pub(crate) route: RouteIndex,
+    pub(crate) group: GroupIndex,
+    /// The node that was picked; its `Host` stands in the head.
+    pub(crate) endpoint: EndpointId,
+    /// The head and what had come of the body.
+    pub(crate) first: SendList,
+    /// Where the value of `Host` stands in it.
+    pub(crate) host_value: Range<usize>,
+    pub(crate) method: Method,
+    pub(crate) http10: bool,
+    /// How the rest of the body leaves, and whether all of it is in `first`.
+    pub(crate) encoding: Encoding,
+    pub(crate) is_body_sent: bool,
+}
+
+impl Forward {
+    fn route(&self) -> &Route {
+        &self.snapshot.routes[usize::from(self.route.0)]
+    }
+
+    fn group(&self) -> &Group {
+        &self.snapshot.groups[usize::from(self.group.0)]
+    }
+
+    fn read_timeout(&self) -> Duration {
+        self.route().read_timeout.unwrap_or(self.group().read_timeout)
+    }
+
+    fn picked(&self) -> Option<&Endpoint> {
+        self.group().endpoints.iter().find(|one| one.id == self.endpoint)
+    }
+}
+
+/// How far a successful exchange has come when its head was relayed.
+enum Reply {
+    /// A body with an end to wait for.
+    Body(Upstream, Upload),
+    /// An event stream.
+    Stream(Upstream),
+}
+
+/// Runs the exchange. Returns the client's side when it is still at hand: not after it became a stream.
+pub(crate) async fn run(state: &Shared, mut down: Downstream, mut forward: Forward) -> Option<Downstream> {
+    let result = match begin(state, &mut down, &mut forward).await {
+        Ok(Reply::Stream(up)) => return stream::detach(state, down, up, &forward),
+        Ok(Reply::Body(up, upload)) => relay(state, &mut down, up, upload, &forward).await,
+        Err(reason) => Err(reason),
+    };
+    finish(state, down, result).await
+}
+
+/// Accounts for the exchange; a failure is answered if there is still room for an answer.
+async fn finish(state: &Shared, mut down: Downstream, result: Result<(), Reason>) -> Option<Downstream> {
+    let mut usable = true;
+    if let Err(reason) = result {
+        let endpoint = down.note().endpoint;
+        if reason.fault() == Fault::Upstream && endpoint != crate::link::ids::NO_ENDPOINT {
+            state.page.endpoint(endpoint).failures.add(1);
+        }
+        down.note().reason = Some(reason);
+        usable = !down.has_replied() && down.refuse(state, reason).await;
+    }
+    let (listener, client) = (down.listener(), down.client());
+    state.account(down.note(), listener, client);
+    usable.then_some(down)
+}
+
+/// From the pool to the reply's head, over a dead reused connection where need be.
+async fn begin(state: &Shared, down: &mut Downstream, forward: &mut Forward) -> Result<Reply, Reason> {
+    let snapshot = forward.snapshot.clone();
+    let group = &snapshot.groups[usize::from(forward.group.0)];
+    let (engaged, endpoint) = acquire(state, down, group, forward.picked_in(group)).await?;
+    if endpoint.id != forward.endpoint {
+        forward.retarget(endpoint);
+    }
+    let first = std::mem::replace(&mut forward.first, state.ring.send_list());
+    let mut up = open(down, engaged, first);
+    let mut upload = Upload::new(forward.encoding, forward.is_body_sent);
+    loop {
+        match reply_head(state, down, &mut up, &mut upload, forward).await {
+            Ok(true) => return Ok(Reply::Stream(up)),
+            Ok(false) => return Ok(Reply::Body(up, upload)),
+            Err(reason @ Reason::UpstreamReset) if down.note().retries == 0 => {
+                let Some(again) = up.into_replay(forward.method) else { return Err(reason) };
+                state.page.endpoint(endpoint.id).retries.add(1);
+                down.note().retries += 1;
+                up = open(down, engage(state, down, group, endpoint, true).await?, again);
+                upload = Upload::new(forward.encoding, forward.is_body_sent);
+            }
+            Err(reason) => return Err(reason),
+        }
+    }
+}
+
+fn open(down: &mut Downstream, engaged: Engaged, first: SendList) -> Upstream {
+    down.note().endpoint = engaged.endpoint();
+    Upstream::Http1(Http1::new(engaged, first))
+}
+
+impl Forward {
+    fn picked_in<'g>(&self, group: &'g Group) -> Option<&'g Endpoint> {
+        group.endpoints.iter().find(|one| one.id == self.endpoint)
+    }
+
+    /// Addresses the head to another node than the one it was written for.
+    fn retarget(&mut self, endpoint: &Endpoint) {
+        self.endpoint = endpoint.id;
+        if self.route().host == HostPolicy::Upstream {
+            let host = endpoint.host_header.bytes();
+            let end = self.host_value.start + host.len();
+            self.first.head_mut().splice(self.host_value.clone(), host);
+            self.host_value.end = end;
+        }
+    }
+}
+
+/// Sends the request and relays the reply's head. Returns whether an event stream follows.
+async fn reply_head(
+    state: &Shared,
+    down: &mut Downstream,
+    up: &mut Upstream,
+    upload: &mut Upload,
+    forward: &Forward,
+) -> Result<bool, Reason> {
+    let mut sent_at = state.ring.now();
+    let read_timeout = forward.read_timeout();
+    loop {
+        let mut head = None;
+        poll_fn(|_| {
+            // The last byte of the request starts the node's time.
+            let moved = upload.poll(down, up);
+            match moved {
+                Err(reason) => return Poll::Ready(Err(reason)),
+                Ok(true) => sent_at = state.ring.now(),
+                Ok(false) => {}
+            }
+            state.ring.set_deadline(Some(state.within_drain(sent_at + read_timeout)));
+            let relayed = up.poll_head(forward.method, |response| {
+                head = Some((response.is_interim(), response.is_event_stream));
+                relay_head(down, response, forward);
+            });
+            if relayed.is_pending() && down.is_gone() {
+                return Poll::Ready(Err(Reason::ClientGone));
+            }
+            relayed
+        })
+        .await
+        .map_err(|reason| if state.is_cut() { Reason::DrainCut } else { reason })?;
+        match head {
+            Some((true, _)) => flush(state, down).await?,
+            Some((false, is_stream)) => {
+                down.note().upstream_us = micros(state.ring.now().since(sent_at)).max(1);
+                return Ok(is_stream && upload.is_over());
+            }
+            None => return Err(Reason::BadReply),
+        }
+    }
+}
+
+fn relay_head(down: &mut Downstream, response: &erlmcp_proto::http1::Response<'_>, forward: &Forward) {
+    // 100 answers an expectation that was not passed on.
+    if response.status != 100 {
+        down.start_reply(response, &forward.snapshot, forward.route(), forward.method);
+    }
+}
+
+/// Relays a reply's body to its end, and what is left of the request's body the other way.
+async fn relay(
+    state: &Shared,
+    down: &mut Downstream,
+    mut up: Upstream,
+    mut upload: Upload,
+    forward: &Forward,
+) -> Result<(), Reason> {
+    let read_timeout = forward.read_timeout();
+    loop {
+        let moved = poll_fn(|_| {
+            if let Err(reason) = upload.poll(down, &mut up) {
+                return Poll::Ready(Err(reason));
+            }
+            let moved = up.poll_body(down, |_| ());
+            if moved.is_pending() {
+                state.ring.set_deadline(Some(state.within_drain(state.ring.now() + read_timeout)));
+                if down.is_gone() {
+                    return Poll::Ready(Err(Reason::ClientGone));
+                }
+            }
+            moved
+        })
+        .await
+        .map_err(|reason| if state.is_cut() { Reason::DrainCut } else { reason })?;
+        down.note().bytes_out += moved as u64;
+        if up.is_body_done() {
+            down.finish_reply(up.trailers());
+            // The last bytes are on their way before the node's connection goes to the next request.
+            let flushed = down.poll_flush();
+            if upload.is_over() {
+                up.give_back(forward.group().requests_per_connection_max);
+            }
+            return match flushed {
+                Poll::Ready(result) => result,
+                Poll::Pending => flush(state, down).await,
+            };
+        }
+        flush(state, down).await?;
+    }
+}
+
+/// Waits until the client has taken what was put out, for as long as it makes progress within the write timeout.
+async fn flush(state: &Shared, down: &mut Downstream) -> Result<(), Reason> {
+    let listener = usize::from(down.listener().0);
+    poll_fn(|_| {
+        let flushed = down.poll_flush();
+        if flushed.is_pending() {
+            let timeout = state.with_snapshot(|snapshot| snapshot.listeners[listener].write_timeout);
+            state.ring.set_deadline(Some(state.within_drain(state.ring.now() + timeout)));
+        }
+        flushed
+    })
+    .await
+    .map_err(|reason| if state.is_cut() { Reason::DrainCut } else { reason })
+}

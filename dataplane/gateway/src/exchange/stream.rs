@@ -1,0 +1,98 @@
+//! Event streams: relayed event by event for as long as they live, in a task of their own that is small.
+//!
+//! A stream outlives the exchange that began it: it does not count against the node's cap and no read timeout
+//! ends it. What it holds while nothing comes is counted in bytes, so nothing is kept here that is not needed.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use erlmcp_proto::sse::{EVENT_BYTES_MAX_DEFAULT, EventFramer};
+
+use super::{Forward, flush};
+use crate::client;
+use crate::downstream::Downstream;
+use crate::link::reason::Reason;
+use crate::state::{Drain, Shared};
+use crate::upstream::Upstream;
+
+/// Most bytes that the relay of an idle stream may hold in its future.
+pub(crate) const RELAY_BYTES_MAX: usize = 512;
+
+/// Counts a stream as open for as long as it lives.
+struct OpenStream(Shared);
+
+impl OpenStream {
+    fn new(state: &Shared) -> Self {
+        state.page.streams.add(1);
+        state.page.streams_begun.add(1);
+        Self(state.clone())
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.page.streams.sub(1);
+    }
+}
+
+/// Moves the exchange into a stream's task. Gives the client's side back when there is no room for one.
+pub(super) fn detach(state: &Shared, down: Downstream, up: Upstream, forward: &Forward) -> Option<Downstream> {
+    up.become_stream();
+    let served_max = forward.group().requests_per_connection_max;
+    let task = relay(OpenStream::new(state), down, up, served_max);
+    debug_assert!(size_of_val(&task) <= RELAY_BYTES_MAX, "{} bytes", size_of_val(&task));
+    if state.ring.spawn(task).is_err() {
+        state.count_reason(Reason::Overloaded);
+    }
+    None
+}
+
+async fn relay(open: OpenStream, mut down: Downstream, mut up: Upstream, served_max: u32) {
+    let result = events(&open.0, &mut down, &mut up).await;
+    if result.is_ok() {
+        up.give_back(served_max);
+    } else {
+        drop(up);
+    }
+    let state = open.0.clone();
+    drop(open);
+    down.note().reason = result.err();
+    let (listener, client) = (down.listener(), down.client());
+    state.account(down.note(), listener, client);
+    if result.is_ok() {
+        client::resume(&state, down);
+    }
+}
+
+async fn events(state: &Shared, down: &mut Downstream, up: &mut Upstream) -> Result<(), Reason> {
+    let mut framer = EventFramer::new(EVENT_BYTES_MAX_DEFAULT);
+    // The head goes out at once: a silent stream has begun all the same.
+    flush(state, down).await?;
+    loop {
+        let moved = poll_fn(|_| {
+            let mut events = 0;
+            let moved = up.poll_body(down, |data| events += framer.feed(data).events);
+            state.page.sse_events.add(u64::from(events));
+            if moved.is_pending() {
+                state.ring.set_deadline(match state.drain() {
+                    Drain::No => None,
+                    Drain::Until { limit, .. } => Some(limit),
+                });
+                if down.is_gone() {
+                    return Poll::Ready(Err(Reason::ClientGone));
+                }
+                if state.is_cut() {
+                    return Poll::Ready(Err(Reason::DrainCut));
+                }
+            }
+            moved
+        })
+        .await?;
+        down.note().bytes_out += moved as u64;
+        if up.is_body_done() {
+            down.finish_reply(up.trailers());
+            return flush(state, down).await;
+        }
+        flush(state, down).await?;
+    }
+}

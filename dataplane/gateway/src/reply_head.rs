@@ -1,0 +1,86 @@
+//! The head that a client receives: the node's, less what belongs to one hop, plus what a gateway tells.
+
+use erlmcp_proto::http1::{self, Framing, Method, Response};
+
+use crate::cors;
+use crate::link::snapshot::{Route, Snapshot};
+use crate::note::Texts;
+use crate::request_head::field;
+
+/// What the head is made from besides the node's own.
+pub(crate) struct Context<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) route: &'a Route,
+    pub(crate) texts: Texts<'a>,
+    pub(crate) method: Method,
+    /// Whether the client speaks HTTP/1.0: no chunks for it.
+    pub(crate) http10: bool,
+}
+
+/// Appends the head without its `Connection` field and empty line; the connection's owner ends it.
+pub(crate) fn write(response: &Response<'_>, context: &Context<'_>, out: &mut Vec<u8>) {
+    write_status_line(response.status, Some(response.reason), out);
+    let route = context.route;
+    let cors = route.cors.as_ref().filter(|_| !context.texts.origin.is_empty());
+    let edits = &route.response_headers;
+    let plain = edits.is_empty() && response.connection_tokens.is_empty() && cors.is_none();
+    let id_header = &context.snapshot.identity.request_id_header;
+    for (name, value) in response.headers.iter() {
+        if http1::is_hop_by_hop(name)
+            || (name.len() == 14 && name.eq_ignore_ascii_case("content-length"))
+            || (name.len() == id_header.len() && name.eq_ignore_ascii_case(id_header))
+        {
+            continue;
+        }
+        if !plain {
+            let edited = edits.remove.iter().any(|one| one.eq_ignore_ascii_case(name))
+                || edits.set.iter().any(|(one, _)| one.eq_ignore_ascii_case(name));
+            if edited
+                || response.connection_tokens.contains(name)
+                || (cors.is_some() && cors::is_cors_field(name))
+            {
+                continue;
+            }
+        }
+        field(out, name, value);
+    }
+    if response.is_interim() {
+        return;
+    }
+    for (name, value) in edits.set.iter().chain(&edits.add) {
+        field(out, name, value.as_bytes());
+    }
+    if let Some(cors) = cors {
+        cors::write_fields(cors, context.texts.origin, out);
+    }
+    out.extend_from_slice(if response.http10 { b"Via: 1.0 " } else { b"Via: 1.1 " });
+    out.extend_from_slice(context.snapshot.identity.via.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    field(out, id_header, context.texts.request_id.as_bytes());
+    write_framing(response, context, out);
+}
+
+fn write_framing(response: &Response<'_>, context: &Context<'_>, out: &mut Vec<u8>) {
+    let length = match response.framing {
+        Framing::Length(length) => Some(length),
+        // A reply to HEAD, or 304, tells the length that a GET would have.
+        Framing::None => response.length_declared.filter(|_| context.method == Method::Head || response.status == 304),
+        Framing::Chunked | Framing::UntilClose => None,
+    };
+    if let Some(length) = length {
+        out.extend_from_slice(b"Content-Length: ");
+        http1::write_decimal(out, length);
+        out.extend_from_slice(b"\r\n");
+    } else if !context.http10 && matches!(response.framing, Framing::Chunked | Framing::UntilClose) {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+}
+
+/// Appends a status line; without a reason phrase the registered one.
+pub(crate) fn write_status_line(status: u16, reason: Option<&str>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    http1::write_decimal(out, u64::from(status));
+    out.push(b' ');
+    out.extend_from_slice(reason.unwrap_or_else(|| http1::status_reason(status)).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,200 @@
+//! The head that a node receives: the client's, less what belongs to one hop, plus what a gateway tells.
+//!
+//! One pass over the client's fields. Never decides where a request goes.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use erlmcp_proto::http1::{self, Framing, Request};
+
+use crate::link::snapshot::{Endpoint, HostPolicy, Network, Route, Snapshot};
+
+/// What the head is made from besides the client's own.
+pub(crate) struct Context<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) route: &'a Route,
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) client: Option<IpAddr>,
+    /// Whether the client's own forwarding fields are believed and appended to.
+    pub(crate) trusted: bool,
+    pub(crate) request_id: &'a str,
+}
+
+/// Appends the head, its empty line included. Returns where the value of `Host` stands, so that it can be
+/// replaced when another node has to take the request.
+pub(crate) fn write(request: &Request<'_>, context: &Context<'_>, out: &mut Vec<u8>) -> Range<usize> {
+    let route = context.route;
+    write_request_line(request, route, out);
+    out.extend_from_slice(b"Host: ");
+    let start = out.len();
+    out.extend_from_slice(host(route, context.endpoint, request.host).as_bytes());
+    let host_value = start..out.len();
+    out.extend_from_slice(b"\r\n");
+    let forwarded = write_fields(request, context, out);
+    write_forwarded(request, context, &forwarded, out);
+    field(out, &context.snapshot.identity.request_id_header, context.request_id.as_bytes());
+    for (name, value) in route.request_headers.set.iter().chain(&route.request_headers.add) {
+        field(out, name, value.as_bytes());
+    }
+    match request.framing {
+        Framing::Length(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            http1::write_decimal(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+        Framing::Chunked => field(out, "Transfer-Encoding", b"chunked"),
+        Framing::None | Framing::UntilClose => {}
+    }
+    out.extend_from_slice(b"\r\n");
+    host_value
+}
+
+/// What `Host` a node sees.
+pub(crate) fn host<'a>(route: &'a Route, endpoint: &'a Endpoint, client: Option<&'a str>) -> &'a str {
+    match &route.host {
+        HostPolicy::Upstream => &endpoint.host_header,
+        HostPolicy::Literal(host) => host,
+        HostPolicy::Keep => client.unwrap_or(&endpoint.host_header),
+    }
+}
+
+fn write_request_line(request: &Request<'_>, route: &Route, out: &mut Vec<u8>) {
+    use crate::link::snapshot::PathMatch;
+    out.extend_from_slice(request.method_text.as_bytes());
+    out.push(b' ');
+    let path = request.target.path;
+    match (&route.path_prefix, &route.path) {
+        (Some(new), PathMatch::Exact(_)) => out.extend_from_slice(new.as_bytes()),
+        (Some(new), PathMatch::Prefix(old)) => {
+            let rest = path.strip_prefix(old.as_str()).unwrap_or(path).trim_start_matches('/');
+            out.extend_from_slice(new.trim_end_matches('/').as_bytes());
+            if !rest.is_empty() || new.ends_with('/') {
+                out.push(b'/');
+            }
+            out.extend_from_slice(rest.as_bytes());
+        }
+        (None, _) => out.extend_from_slice(path.as_bytes()),
+    }
+    if let Some(query) = request.target.query {
+        out.push(b'?');
+        out.extend_from_slice(query.as_bytes());
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+}
+
+/// Forwarding fields of the client that were held back, to be written once with ours.
+#[derive(Default)]
+struct Forwarded<'b> {
+    /// All lines joined; empty in nearly every request.
+    for_: Vec<u8>,
+    proto: Option<&'b [u8]>,
+    host: Option<&'b [u8]>,
+}
+
+/// Copies the client's fields that pass this hop.
+fn write_fields<'b>(request: &Request<'b>, context: &Context<'_>, out: &mut Vec<u8>) -> Forwarded<'b> {
+    let edits = &context.route.request_headers;
+    let plain = edits.is_empty() && request.connection_tokens.is_empty();
+    let id_header = &context.snapshot.identity.request_id_header;
+    let mut forwarded = Forwarded::default();
+    for (name, value) in request.headers.iter() {
+        if is_ours(name, id_header, value, &mut forwarded) || http1::is_hop_by_hop(name) {
+            continue;
+        }
+        if !plain && (request.connection_tokens.contains(name) || is_edited(edits, name)) {
+            continue;
+        }
+        field(out, name, value);
+    }
+    forwarded
+}
+
+fn is_edited(edits: &crate::link::snapshot::HeaderEdits, name: &str) -> bool {
+    edits.remove.iter().any(|one| one.eq_ignore_ascii_case(name))
+        || edits.set.iter().any(|(one, _)| one.eq_ignore_ascii_case(name))
+}
+
+/// Whether the gateway writes this field itself; what it appends to is noted.
+fn is_ours<'b>(name: &str, id_header: &str, value: &'b [u8], forwarded: &mut Forwarded<'b>) -> bool {
+    let same = |other: &str| name.eq_ignore_ascii_case(other);
+    match name.len() {
+        4 => same("host"),
+        6 => same("expect"),
+        14 if same("content-length") => true,
+        15 if same("x-forwarded-for") => {
+            if !forwarded.for_.is_empty() {
+                forwarded.for_.extend_from_slice(b", ");
+            }
+            forwarded.for_.extend_from_slice(value);
+            true
+        }
+        16 if same("x-forwarded-host") => {
+            forwarded.host = Some(value);
+            true
+        }
+        17 if same("x-forwarded-proto") => {
+            forwarded.proto = Some(value);
+            true
+        }
+        length => length == id_header.len() && same(id_header),
+    }
+}
+
+fn write_forwarded(request: &Request<'_>, context: &Context<'_>, held: &Forwarded<'_>, out: &mut Vec<u8>) {
+    // The client's own `Via` lines stand above: a list may span lines.
+    out.extend_from_slice(b"Via: ");
+    out.extend_from_slice(if request.http10 { b"1.0 " } else { b"1.1 " });
+    out.extend_from_slice(context.snapshot.identity.via.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    if context.trusted && !held.for_.is_empty() {
+        out.extend_from_slice(&held.for_);
+        out.extend_from_slice(b", ");
+    }
+    write_address(out, context.client);
+    out.extend_from_slice(b"\r\n");
+    field(out, "X-Forwarded-Proto", held.proto.filter(|_| context.trusted).unwrap_or(b"http"));
+    let host = held.host.filter(|_| context.trusted).or(request.host.map(str::as_bytes));
+    if let Some(host) = host {
+        field(out, "X-Forwarded-Host", host);
+    }
+}
+
+/// Appends an address without going through `fmt`: this runs for every request.
+fn write_address(out: &mut Vec<u8>, address: Option<IpAddr>) {
+    match address {
+        Some(IpAddr::V4(v4)) => {
+            for (index, octet) in v4.octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b'.');
+                }
+                http1::write_decimal(out, u64::from(octet));
+            }
+        }
+        Some(IpAddr::V6(v6)) => out.extend_from_slice(v6.to_string().as_bytes()),
+        // RFC 7239 section 6.3's word for an unnamed peer.
+        None => out.extend_from_slice(b"unknown"),
+    }
+}
+
+/// Whether `address` lies within one of the networks.
+pub(crate) fn is_trusted(networks: &[Network], address: Option<IpAddr>) -> bool {
+    address.is_some_and(|address| networks.iter().any(|network| contains(network, address)))
+}
+
+fn contains(network: &Network, address: IpAddr) -> bool {
+    let (ours, theirs, width) = match (network.address, address.to_canonical()) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(a.to_bits()), u128::from(b.to_bits()), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
+        _ => return false,
+    };
+    let shift = width - u32::from(network.prefix).min(width);
+    ours.checked_shr(shift).unwrap_or(0) == theirs.checked_shr(shift).unwrap_or(0)
+}
+
+pub(crate) fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,68 @@
+//! The id that ties a request's log lines together on all hops: the client's where it is a decent one, else new.
+
+/// Longest id taken over.
+const ID_BYTES_MAX: usize = 64;
+
+/// An id as text.
+pub(crate) struct RequestId {
+    bytes: [u8; ID_BYTES_MAX],
+    length: usize,
+}
+
+/// The client's id, or 128 random bits in hexadecimal.
+pub(crate) fn of(sent: Option<&[u8]>, mut random: impl FnMut() -> u64) -> RequestId {
+    let mut id = RequestId { bytes: [0; ID_BYTES_MAX], length: 0 };
+    match sent {
+        Some(sent) if is_decent(sent) => id.push(sent),
+        _ => {
+            id.push_hex(random());
+            id.push_hex(random());
+        }
+    }
+    id
+}
+
+/// Letters, digits and `-._:`, so that it needs no escaping anywhere.
+fn is_decent(sent: &[u8]) -> bool {
+    (1..=ID_BYTES_MAX).contains(&sent.len())
+        && sent.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':'))
+}
+
+impl RequestId {
+    pub(crate) fn as_str(&self) -> &str {
+        // Only ASCII is ever pushed.
+        str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+
+    fn push(&mut self, text: &[u8]) {
+        self.bytes[self.length..self.length + text.len()].copy_from_slice(text);
+        self.length += text.len();
+    }
+
+    fn push_hex(&mut self, bits: u64) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        for (index, shift) in (0..64).step_by(4).rev().enumerate() {
+            self.bytes[self.length + index] = DIGITS[(bits >> shift) as usize & 15];
+        }
+        self.length += 16;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decent_ids_are_kept_and_others_replaced() {
+        assert_eq!(of(Some(b"abc-1"), || 0).as_str(), "abc-1");
+        let mut next = 0xdead_beef_0000_0001_u64;
+        let mut random = || {
+            next += 1;
+            next
+        };
+        let fresh = "deadbeef00000002deadbeef00000003";
+        assert_eq!(of(Some(b"a\"b"), &mut random).as_str(), fresh);
+        assert_eq!(of(None, || 0).as_str().len(), 32);
+        assert_eq!(of(Some(&[b'x'; 65]), || 0).as_str().len(), 32);
+    }
+}
