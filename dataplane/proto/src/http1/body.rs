@@ -35,6 +35,9 @@ pub struct BodyDecoder {
     trailers: TrailerScan,
 }
 
+// Part of every relay: it must stay small.
+const _: () = assert!(size_of::<BodyDecoder>() <= 40);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Done,
@@ -240,4 +243,50 @@ impl BodyDecoder {
 #[inline]
 fn clip(left: u64, available: usize) -> usize {
     usize::try_from(left).map_or(available, |left| left.min(available))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_call_takes_the_data_and_the_framing_around_it() {
+        let mut decoder = BodyDecoder::new(Framing::Chunked);
+        let input = b"5\r\nhello\r\n0\r\n\r\nnext";
+        assert_eq!(decoder.decode(input), Ok(Decoded { consumed: 15, data: 3..8, done: true }));
+        assert_eq!(decoder.decode(b"next"), Ok(Decoded { consumed: 0, data: 0..0, done: true }));
+    }
+
+    #[test]
+    fn a_second_chunk_waits_for_the_next_call() {
+        let mut decoder = BodyDecoder::new(Framing::Chunked);
+        let input = b"1\r\na\r\n2\r\nbc";
+        assert_eq!(decoder.decode(input), Ok(Decoded { consumed: 9, data: 3..4, done: false }));
+        assert_eq!(decoder.decode(&input[9..]), Ok(Decoded { consumed: 2, data: 0..2, done: false }));
+    }
+
+    #[test]
+    fn a_known_length_is_counted_down() {
+        let mut decoder = BodyDecoder::new(Framing::Length(5));
+        assert_eq!(decoder.remaining(), Some(5));
+        assert_eq!(decoder.decode(b"abc"), Ok(Decoded { consumed: 3, data: 0..3, done: false }));
+        assert_eq!(decoder.remaining(), Some(2));
+        assert_eq!(decoder.decode(b"dexyz"), Ok(Decoded { consumed: 2, data: 0..2, done: true }));
+        assert_eq!(decoder.remaining(), Some(0));
+        assert!(BodyDecoder::new(Framing::Length(0)).is_done() && BodyDecoder::new(Framing::None).is_done());
+        assert_eq!(BodyDecoder::new(Framing::Chunked).remaining(), None);
+    }
+
+    #[test]
+    fn trailers_are_kept_on_request_without_the_forbidden_ones() {
+        let input = b"0\r\nX-Sum: 1\r\nContent-Length: 5\r\nIf-Match: *\r\nX-Other:\r\n\r\n";
+        let mut decoder = BodyDecoder::new(Framing::Chunked).keeping_trailers();
+        assert!(decoder.decode(input).is_ok_and(|decoded| decoded.done));
+        assert_eq!(decoder.trailers(), b"X-Sum: 1\r\nX-Other:\r\n");
+        assert_eq!(decoder.trailers_seen(), 4);
+        let mut decoder = BodyDecoder::new(Framing::Chunked);
+        assert!(decoder.decode(input).is_ok_and(|decoded| decoded.done));
+        assert!(decoder.trailers().is_empty());
+        assert_eq!(decoder.trailers_seen(), 4);
+    }
 }

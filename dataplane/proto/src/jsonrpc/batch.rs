@@ -61,3 +61,24 @@ impl<'b> Iterator for BatchItems<'b> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_cut_out_and_errors_end_the_batch() {
+        let items = |text: &'static str| {
+            batch_items(text.as_bytes(), &ScanLimits::default())
+                .map(|item| item.map(|bytes| core::str::from_utf8(bytes).unwrap_or("")))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(items(r#" [ {"a":[1,2]} , "x,y" ,3 ] "#), [Ok(r#"{"a":[1,2]}"#), Ok(r#""x,y""#), Ok("3")]);
+        assert!(items("[]").is_empty());
+        assert_eq!(items("[1,]"), [Ok("1"), Err(ScanError::Syntax)]);
+        assert_eq!(items("[1"), [Err(ScanError::Syntax)], "a number at the end may go on");
+        assert_eq!(items("[1 "), [Ok("1"), Err(ScanError::Syntax)]);
+        assert_eq!(items("[1]x"), [Ok("1"), Err(ScanError::TrailingData)]);
+        assert_eq!(items("{}"), [Err(ScanError::Syntax)]);
+    }
+}

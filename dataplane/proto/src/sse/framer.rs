@@ -1,4 +1,4 @@
-//! Finds the ends of events in a stream that passes by, without keeping any of it: 32 bytes of state per stream.
+//! Finds the ends of events in a stream that passes by, without keeping any of it.
 
 use super::BOM;
 
@@ -28,6 +28,9 @@ pub struct EventFramer {
     bom: u8,
 }
 
+// Part of every relayed stream: it must stay small.
+const _: () = assert!(size_of::<EventFramer>() <= 24);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Line {
     Start,
@@ -41,7 +44,9 @@ impl EventFramer {
         Self { event_bytes_max, event_bytes: 0, line: Line::Start, has_field: false, after_cr: false, bom: 0 }
     }
 
-    /// No event is under way: bytes may be inserted here without breaking one.
+    /// No event is under way: a comment may be inserted here without breaking one.
+    ///
+    /// Also true before the first byte, where an insertion would push a byte order mark out of its place.
     #[must_use]
     pub const fn at_boundary(&self) -> bool {
         self.event_bytes == 0
@@ -110,5 +115,53 @@ impl EventFramer {
     const fn enter_field(&mut self) {
         self.line = Line::Inside;
         self.has_field = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boundaries_lie_behind_each_block() {
+        let table: &[(&[u8], u32, Option<usize>, bool)] = &[
+            (b"data: a\n\n", 1, Some(9), true),
+            (b"data: a\r\n\r\n", 1, Some(11), true),
+            (b"data: a\r\r", 1, Some(9), true),
+            (b"data: a\n\ndata: b", 1, Some(9), false),
+            (b"data: a\n", 0, None, false),
+            (b": ping\n\n", 0, Some(8), true),
+            (b"\n\n\n", 0, Some(3), true),
+            (b"\xEF\xBB\xBF: c\n\n", 0, Some(8), true),
+            (b"\xEF\xBB: c\n\n", 1, Some(7), true),
+            (b"", 0, None, true),
+        ];
+        for (input, events, boundary, at_boundary) in table {
+            let mut framer = EventFramer::new(64);
+            let fed = framer.feed(input);
+            assert_eq!((fed.events, fed.boundary), (*events, *boundary), "{}", input.escape_ascii());
+            assert_eq!(framer.at_boundary(), *at_boundary, "{}", input.escape_ascii());
+            assert!(!fed.oversized);
+        }
+    }
+
+    #[test]
+    fn an_lf_behind_a_closing_cr_moves_the_boundary() {
+        let mut framer = EventFramer::new(64);
+        assert_eq!(framer.feed(b"data: a\r\n\r").boundary, Some(10));
+        assert!(framer.at_boundary());
+        assert_eq!(framer.feed(b"\ndata: b"), Fed { events: 0, boundary: Some(1), oversized: false });
+        assert!(!framer.at_boundary());
+    }
+
+    #[test]
+    fn the_bound_holds_for_finished_and_unfinished_events() {
+        let mut framer = EventFramer::new(9);
+        assert!(!framer.feed(b"data: a\n\n").oversized, "exactly the bound");
+        assert!(framer.feed(b"data: ab\n\n").oversized);
+        assert!(!framer.feed(b"data: abc").oversized);
+        assert!(framer.feed(b"d").oversized);
+        assert!(framer.feed(b"\n\n").oversized, "told again when it ends");
+        assert!(!framer.feed(b"data: a\n\n").oversized);
     }
 }

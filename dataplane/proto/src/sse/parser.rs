@@ -183,3 +183,43 @@ impl EventParser {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resumable_stream_is_read() {
+        let mut parser = EventParser::new(1024);
+        let mut input: &[u8] =
+            b"id: 1\nretry: 500\ndata:\n\nevent: message\ndata: {}\n\n: ping\n\nid\ndata: a\ndata: b\n\n";
+        let priming = Event { name: b"", data: b"", id: b"1" };
+        assert_eq!(parser.next(&mut input), Ok(Some(priming)));
+        assert_eq!(parser.retry_ms(), Some(500));
+        let message = Event { name: b"message", data: b"{}", id: b"1" };
+        assert_eq!(parser.next(&mut input), Ok(Some(message)));
+        assert_eq!(parser.last_event_id(), b"1");
+        let reset = Event { name: b"", data: b"a\nb", id: b"" };
+        assert_eq!(parser.next(&mut input), Ok(Some(reset)));
+        assert_eq!(parser.next(&mut input), Ok(None));
+        assert!(input.is_empty());
+    }
+
+    #[test]
+    fn an_endless_event_ends_the_stream_for_good() {
+        for piece in [1, 5, 100] {
+            let mut parser = EventParser::new(20);
+            let mut outcome = Ok(());
+            for mut part in b"data: 1\n\ndata: 0123456789012345\n\ndata: 2\n\n".chunks(piece) {
+                outcome = loop {
+                    match parser.next(&mut part) {
+                        Ok(Some(_)) => {}
+                        Ok(None) => break Ok(()),
+                        Err(error) => break Err(error),
+                    }
+                };
+            }
+            assert_eq!(outcome, Err(SseError::EventTooLarge { event_bytes_max: 20 }), "pieces of {piece}");
+        }
+    }
+}
