@@ -6,14 +6,18 @@
 #![forbid(unsafe_code)]
 
 mod checks;
+pub mod effects;
 mod files;
 mod load;
+pub mod metrics;
 pub mod model;
 mod overrides;
 mod places;
 mod report;
+mod schema;
 mod secret;
 mod shape;
+mod show;
 mod texts;
 pub mod units;
 pub mod values;
@@ -24,5 +28,7 @@ mod yaml;
 pub use load::{Env, Loaded, Source, load};
 pub use model::Config;
 pub use report::{Diagnostic, Report, Severity};
+pub use schema::schema;
 pub use secret::{MASK, Secret};
+pub use show::{Change, diff, show, show_files, show_json};
 pub use values::{Address, CpuPlan, CpuWish};
