@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -118,14 +117,17 @@ struct Rig<'a> {
 
 impl<'a> Rig<'a> {
     fn start(args: &'a Args, folder: &'a Path) -> Result<Self> {
-        let build = ["build", "--release", "--package", "erlmcp-bench", "--bins"];
-        let mut command = Command::new("cargo");
-        ensure!(run::shown(command.args(build), BUILD_LIMIT)?, "cannot build the reference servers");
+        let own_gateway = !args.no_gateway && args.gateway.is_none();
+        let mut build = match own_gateway {
+            true => workspace::release_build(),
+            false => workspace::cargo(&["build", "--release", "--locked", "--package", "erlmcp-bench"]),
+        };
+        ensure!(run::shown(&mut build, BUILD_LIMIT)?, "cannot build what is measured");
         let built = workspace::target().join("release");
         let gateway = args.gateway.clone().unwrap_or_else(|| built.join("erlmcp"));
         let gateway = (!args.no_gateway).then_some(gateway);
         if let Some(missing) = gateway.as_ref().filter(|path| !path.is_file()) {
-            anyhow::bail!("no gateway at {}: `cargo build --release`, or --no-gateway", missing.display());
+            anyhow::bail!("no gateway at {}", missing.display());
         }
         let mut upstreams = Vec::new();
         for number in 1..=2 {

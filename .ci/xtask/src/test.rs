@@ -3,14 +3,13 @@
 //! Owns the list of steps, their time limits and the summary. A step that fails does not stop the others, except that
 //! nothing runs on a binary that was not built. The last line says how many cases passed and failed.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Parser as _;
 
 use crate::e2e::{self, Outcome};
-use crate::{rig, run, setup};
+use crate::{rig, run, setup, workspace};
 
 /// What a run from an empty target folder may take on two cores. Longer is reported, not stopped.
 const BUDGET: Duration = Duration::from_secs(30 * 60);
@@ -113,7 +112,7 @@ pub fn run() -> Result<bool> {
 }
 
 fn cargo(args: &[&str]) -> Result<bool> {
-    run::shown(Command::new("cargo").args(args), STEP_LIMIT)
+    run::shown(&mut workspace::cargo(args), STEP_LIMIT)
 }
 
 /// The rig as `cargo xtask rig --quick` runs it.

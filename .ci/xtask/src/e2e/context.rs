@@ -29,6 +29,8 @@ impl Context {
         if !binary.is_file() {
             bail!("no binary at {}: build it with `cargo build --release`", binary.display());
         }
+        // Suites start it in folders of their own.
+        let binary = std::path::absolute(binary).context("place the binary")?;
         let scratch = workspace::target().join("e2e");
         Ok(Self { binary, root: workspace::root(), tools: workspace::tools(), scratch })
     }
