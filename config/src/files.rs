@@ -107,7 +107,7 @@ pub(crate) const FILES: &[FileSpec] = &[
 ];
 
 /// Every leaf key of every file as a pattern (`groups[].nodes[].port`), with its line of help.
-pub(crate) fn leaves() -> Vec<(String, &'static str)> {
+pub fn leaves() -> Vec<(String, &'static str)> {
     let mut all = Vec::new();
     for file in FILES {
         for field in file.keys {

@@ -25,6 +25,7 @@ pub mod vm;
 mod walk;
 mod yaml;
 
+pub use files::leaves as keys;
 pub use load::{Env, Loaded, Source, load};
 pub use model::Config;
 pub use report::{Diagnostic, Report, Severity};

@@ -8,7 +8,7 @@ fn smoke() {
     let mut source = Source::dir(dir);
     source.env = std::sync::Arc::new(|name| Some(format!("value-of-{name}")));
     match load(&source) {
-        Ok(loaded) => println!("{:#?}\n{}", loaded.config, loaded.report),
+        Ok(loaded) => println!("{}\n{}", erlmcp_config::show(&loaded.config), loaded.report),
         Err(report) => panic!("{report}"),
     }
     load(&Source::default()).map_err(|r| r.to_string()).unwrap();
