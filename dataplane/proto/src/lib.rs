@@ -9,9 +9,15 @@
 //! - *Bounded*: memory and work per message have named limits.
 //!
 //! # Decisions
-//! - Names of `http1` stand on `httparse`'s tokenizer; it tolerates bare LF, so a vector search for LF re-checks each head.
+//! - `http1` stands on `httparse`'s tokenizer; it tolerates bare LF, so a vector search for LF re-checks each head.
 //! - A repeated `Content-Length` is refused even when its values agree, in requests and in responses.
 //! - `Transfer-Encoding` means exactly one `chunked`; other codings before it are answered 501, all else 400.
+//! - `Connection` may not name `Host`, `Content-Length` or `Transfer-Encoding`; at most eight other names are kept.
+//! - `BodyDecoder` checks trailers always and keeps them only on request: most relays drop them.
+//! - A parsed head borrows its fields from the caller's `HeaderSlots`: copying them, or zeroing 4 KiB for each head, would
+//!   cost more than the parse (108 ns for a head of 151 bytes, of which `httparse` takes 42).
+//! - JSON keys that routing depends on may occur once, however they are spelled; keys that differ in case are only told
+//!   (`has_case_variant`), because they are legal and the router knows which servers fold case.
 //! - Raw non-ASCII bytes and `#` in a request target are refused; percent-encoding is left to the router.
 #![forbid(unsafe_code)]
 

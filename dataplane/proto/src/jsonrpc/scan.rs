@@ -409,4 +409,46 @@ mod tests {
         assert_eq!(refused("{}\0"), ScanError::TrailingData);
         assert_eq!(refused("\u{feff}{}"), ScanError::Syntax);
     }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        for text in [
+            "[1}",
+            r#"{"a":[1}}"#,
+            r#"[{"a":1]]"#,
+            r#"{"x":{"a":1]}"#,
+            r#"{"a":1]"#,
+            "[1,]",
+            r#"{"a":1,}"#,
+            "{,}",
+            "[,1]",
+            r#"{"a"}"#,
+            r#"{"a" 1}"#,
+            r#"{a:1}"#,
+            "{1:1}",
+            "[1 2]",
+            r#"["a" "b"]"#,
+            "[01]",
+            "[-]",
+            "[+1]",
+            "[1.]",
+            "[.5]",
+            "[1e]",
+            "[0x1]",
+            "[NaN]",
+            "[nul1]",
+            "[True]",
+            "['a']",
+            r#"["\x"]"#,
+            r#"["\u12g4"]"#,
+            "[\"\t\"]",
+            "[\"\u{1f}123456789\"]",
+            "]",
+            "}",
+            ":",
+            "//x\n{}",
+        ] {
+            assert_eq!(refused(text), ScanError::Syntax, "{text}");
+        }
+    }
 }

@@ -101,10 +101,11 @@ fn unicode(rest: &mut &str) -> Result<char, UnescapeError> {
     }
     let mut ahead = rest.strip_prefix("\\u").ok_or(UnescapeError::LoneSurrogate)?;
     let low = hex4(&mut ahead).ok_or(UnescapeError::LoneSurrogate)?;
-    if high >= 0xDC00 || !(0xDC00..0xE000).contains(&low) {
+    if !(0xDC00..0xE000).contains(&low) {
         return Err(UnescapeError::LoneSurrogate);
     }
     *rest = ahead;
+    // Two low halves make a number above the last character.
     char::from_u32(0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00)).ok_or(UnescapeError::LoneSurrogate)
 }
 
@@ -112,4 +113,26 @@ fn hex4(rest: &mut &str) -> Option<u32> {
     let (digits, after) = rest.split_at_checked(4)?;
     *rest = after;
     digits.bytes().try_fold(0, |value, b| Some(value << 4 | char::from(b).to_digit(16)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_resolved() {
+        let unescape = |raw: &str| Str::new(raw, true).unescape_into(&mut [0; 16]).map(str::to_owned);
+        assert_eq!(unescape(r#"a\"\\\/\b\f\n\r\t"#), Ok("a\"\\/\u{8}\u{c}\n\r\t".to_owned()));
+        assert_eq!(unescape(r"\u00e9\uD83D\ude00x"), Ok("é😀x".to_owned()));
+        for raw in [r"\ud800", r"\udc00", r"\udc00\udc00", r"\ud800\ud800", r"\ud800x", r"\ud800\n"] {
+            assert_eq!(unescape(raw), Err(UnescapeError::LoneSurrogate), "{raw}");
+            assert!(!Str::new(raw, true).means("\u{fffd}"));
+        }
+        assert_eq!(unescape(&"\\n".repeat(16)).map(|text| text.len()), Ok(16));
+        assert_eq!(unescape(&"\\n".repeat(17)), Err(UnescapeError::TooLong));
+        assert_eq!(
+            Str::new("plain, longer than its buffer", false).unescape_into(&mut []),
+            Ok("plain, longer than its buffer")
+        );
+    }
 }

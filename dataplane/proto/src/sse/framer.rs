@@ -22,7 +22,8 @@ pub struct EventFramer {
     line: Line,
     /// The block holds a line that is no comment.
     has_field: bool,
-    /// The last byte was a CR that ended a line: an LF next belongs to it.
+    /// The last byte was a CR that ended a line of a block: an LF next belongs to it. Behind a CR that ended the block
+    /// itself, an LF is as good as another blank line.
     after_cr: bool,
     /// Bytes of the byte order mark seen; 3 once it is seen or ruled out.
     bom: u8,
@@ -59,16 +60,9 @@ impl EventFramer {
         let mut block_start = 0;
         let mut at = 0;
         while let Some(&byte) = input.get(at) {
-            if self.after_cr {
-                self.after_cr = false;
-                if byte == b'\n' {
-                    at += 1;
-                    if self.event_bytes == 0 && block_start + 1 == at {
-                        block_start = at;
-                        fed.boundary = Some(at);
-                    }
-                    continue;
-                }
+            if core::mem::take(&mut self.after_cr) && byte == b'\n' {
+                at += 1;
+                continue;
             }
             if self.bom < 3 {
                 if byte == BOM[usize::from(self.bom)] {
@@ -85,7 +79,6 @@ impl EventFramer {
                 match byte {
                     b'\r' | b'\n' => {
                         at += 1;
-                        self.after_cr = byte == b'\r';
                         fed.oversized |= self.event_bytes + (at - block_start) > self.event_bytes_max;
                         fed.events += u32::from(self.has_field);
                         fed.boundary = Some(at);
@@ -131,6 +124,7 @@ mod tests {
             (b"data: a\n\ndata: b", 1, Some(9), false),
             (b"data: a\n", 0, None, false),
             (b": ping\n\n", 0, Some(8), true),
+            (b"data: a\n\n: ping\n\n\n", 1, Some(18), true),
             (b"\n\n\n", 0, Some(3), true),
             (b"\xEF\xBB\xBF: c\n\n", 0, Some(8), true),
             (b"\xEF\xBB: c\n\n", 1, Some(7), true),

@@ -126,9 +126,13 @@ mod tests {
             Ok("=?BASE64?SGVsbG8=?=".into()),
             "the marker is case-sensitive"
         );
-        for broken in
-            ["=?base64?SGVsbG8?=", "=?base64?SGVsbG9=?=", "=?base64?SGV sbG8=?=", "=?base64?SG==bG8=?="]
-        {
+        for broken in [
+            "=?base64?SGVsbG8?=",
+            "=?base64?SGVsbG9=?=",
+            "=?base64?SGV sbG8=?=",
+            "=?base64?SA==bG8=?=",
+            "=?base64?====?=",
+        ] {
             assert_eq!(decode(broken), Err(HeaderValueError::BadBase64), "{broken}");
         }
         assert_eq!(decode("=?base64?/w==?="), Err(HeaderValueError::NotUtf8));
