@@ -145,6 +145,12 @@ impl Method {
         }
     }
 
+    /// Its place in [`Method::ALL`], for arrays of counters.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// Text of bounded cardinality, fit for a metric label.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -188,7 +194,8 @@ mod tests {
     fn names_and_labels_are_one_to_one() {
         let labels: std::collections::BTreeSet<_> = Method::ALL.iter().map(|method| method.label()).collect();
         assert_eq!(labels.len(), Method::ALL.len());
-        for method in Method::ALL {
+        for (index, method) in Method::ALL.into_iter().enumerate() {
+            assert_eq!(method.index(), index);
             assert_eq!(Method::from_bytes(method.as_str().as_bytes()), method);
         }
         for text in [b"Tools/Call".as_slice(), b"tools/call ", b"x", b"other"] {
