@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod checks;
+#[cfg(test)]
+mod consistency;
 pub mod effects;
 mod files;
 mod load;
@@ -13,6 +15,7 @@ pub mod metrics;
 pub mod model;
 mod overrides;
 mod places;
+pub mod print;
 mod report;
 mod schema;
 mod secret;

@@ -85,13 +85,10 @@ pub fn load(source: &Source) -> Result<Loaded, Report> {
         config.vm = vm.unwrap_or_default();
         checks::run(&config, &loading.places, &mut loading.out);
         config.derive_routes();
-        let mut report = Report { diagnostics: loading.out };
-        report.tidy();
+        let report = loading.report();
         return if report.has_errors() { Err(report) } else { Ok(Loaded { config, report }) };
     }
-    let mut report = Report { diagnostics: loading.out };
-    report.tidy();
-    Err(report)
+    Err(loading.report())
 }
 
 struct Loading {
@@ -100,6 +97,12 @@ struct Loading {
 }
 
 impl Loading {
+    fn report(self) -> Report {
+        let mut report = Report { diagnostics: self.out };
+        report.tidy(self.places.files());
+        report
+    }
+
     fn error(&mut self, at: Option<At>, key: &str, texts: [&str; 3]) {
         let diagnostic = self.places.diagnostic(Severity::Error, at, key, texts);
         self.out.push(diagnostic);

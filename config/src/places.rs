@@ -22,6 +22,11 @@ impl Places {
         self.files.len() - 1
     }
 
+    /// In the order in which they were read.
+    pub(crate) fn files(&self) -> &[String] {
+        &self.files
+    }
+
     pub(crate) fn set(&mut self, key: &str, at: At) {
         self.at.insert(key.to_owned(), at);
     }

@@ -74,7 +74,7 @@ impl fmt::Display for Diagnostic {
 /// Everything that was found, at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// In the order of files, then lines.
+    /// In the order in which files are read, then of lines.
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -102,14 +102,8 @@ impl Report {
             .collect()
     }
 
-    /// Orders by file (in the order files were first named), line and column; drops exact repeats.
-    pub(crate) fn tidy(&mut self) {
-        let mut files: Vec<String> = Vec::new();
-        for d in &self.diagnostics {
-            if !files.contains(&d.file) {
-                files.push(d.file.clone());
-            }
-        }
+    /// Orders by file (in the order in which they were read), line and column; drops exact repeats.
+    pub(crate) fn tidy(&mut self, files: &[String]) {
         let rank = |file: &str| files.iter().position(|f| f == file).unwrap_or(files.len());
         self.diagnostics.sort_by(|a, b| {
             (rank(&a.file), a.line, a.column, a.severity).cmp(&(rank(&b.file), b.line, b.column, b.severity))

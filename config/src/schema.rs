@@ -143,7 +143,7 @@ fn default(text: &str) -> Value {
     }
 }
 
-fn plain(node: &crate::yaml::Node) -> Value {
+pub(crate) fn plain(node: &crate::yaml::Node) -> Value {
     use crate::yaml::Kind;
     match &node.kind {
         Kind::Scalar { text, plain: true } => match text.as_str() {

@@ -27,12 +27,14 @@ pub fn show_json(config: &Config) -> Value {
 
 /// The same, by file: what would have to be written to get it again (apart from secrets).
 pub fn show_files(config: &Config) -> Vec<(&'static str, String)> {
-    let yaml = |file| {
-        let mut out = String::new();
-        write_yaml(&mut out, &section(config, file), 0);
-        out
-    };
-    FILES.iter().map(|file| (file.name(), yaml(file))).collect()
+    FILES.iter().map(|file| (file.name(), yaml(&section(config, file)))).collect()
+}
+
+/// A value as YAML.
+pub(crate) fn yaml(value: &Value) -> String {
+    let mut out = String::new();
+    write_yaml(&mut out, value, 0);
+    out
 }
 
 /// One file's keys, without those that are absent.
@@ -45,7 +47,7 @@ fn section(config: &Config, file: &crate::files::FileSpec) -> Value {
     without_nulls(value)
 }
 
-fn without_nulls(value: Value) -> Value {
+pub(crate) fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(map) => {
             let kept = map.into_iter().filter(|(_, value)| !value.is_null());
@@ -111,7 +113,7 @@ fn scalar(value: &Value) -> String {
 }
 
 fn plain_or_quoted(text: &str) -> String {
-    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
+    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b))
         && !matches!(
             text.to_ascii_lowercase().as_str(),

@@ -240,26 +240,25 @@ impl Walk<'_> {
     }
 
     fn cpus(&mut self, node: &Node, key: &str) -> Value {
-        let text = match &node.kind {
+        let (text, quoted) = match &node.kind {
             Kind::List(items) => {
-                let numbers: Vec<String> = items
-                    .iter()
-                    .map(|item| match &item.kind {
-                        Kind::Scalar { text, plain: true } => text.clone(),
-                        _ => "?".to_owned(),
-                    })
-                    .collect();
-                if numbers.is_empty() { "?".to_owned() } else { numbers.join(",") }
+                // What is no plain number becomes a text that no list has.
+                let number = |item: &Node| match &item.kind {
+                    Kind::Scalar { text, plain: true } => text.clone(),
+                    _ => "?".to_owned(),
+                };
+                (items.iter().map(number).collect::<Vec<_>>().join(","), "the list".to_owned())
             }
             _ => match self.scalar(node, key, "`auto` or CPU numbers") {
-                Some(scalar) => scalar.text,
+                Some(scalar) => (scalar.text, scalar.quoted),
                 None => return "auto".into(),
             },
         };
         match text.parse::<CpuWish>() {
             Ok(wish) => wish.to_string().into(),
-            Err(what) => {
-                self.error(node.at, key, [&what, "", "write `auto`, `[0, 1]` or `0-3,6`"]);
+            Err(why) => {
+                let what = format!("{quoted} is not `auto` or CPU numbers");
+                self.error(node.at, key, [&what, &why, "write `auto`, `[0, 1]` or `0-3,6`"]);
                 "auto".into()
             }
         }
@@ -301,7 +300,9 @@ impl Walk<'_> {
             self.error(node.at, key, [&what, "", "shorten it"]);
             return None;
         }
-        Some(Scalar { quoted: format!("`{}`", clip(text)), text: expanded, plain: *plain })
+        // What the environment put in has no quotes of its own: `"${PORT}"` may be a number.
+        let plain = *plain || expanded != *text;
+        Some(Scalar { quoted: format!("`{}`", clip(text)), text: expanded, plain })
     }
 }
 

@@ -84,14 +84,11 @@ pub(super) fn sharding(checks: &mut Checks<'_>) {
         }
         let names = partition.nodes.iter().enumerate();
         checks.unique(names.map(|(i, name)| (format!("{nodes_key}[{i}]"), name.clone())), "the node");
+        let found = partition.nodes.iter().filter(|name| config.resolve_node(name).is_some()).count();
         for (position, name) in partition.nodes.iter().enumerate() {
             if config.resolve_node(name).is_none() {
                 let what = format!("no list has a node `{name}`");
-                let left = count - 1;
-                let why = format!(
-                    "partition {} has {left} of its {count} nodes unless others are missing too",
-                    partition.id
-                );
+                let why = format!("keys of {} live on {found} of its {count} nodes", partition.id);
                 let key = format!("{nodes_key}[{position}]");
                 checks.warn(
                     &key,

@@ -4,17 +4,17 @@ use super::{Effect, built, later};
 
 /// In the order of the files.
 pub(super) const ROWS: &[Effect] = &[
-    built("listeners[].name", "dataplane/gateway/src/plane.rs", "config/tests/load.rs").boot(),
-    built("listeners[].address", "dataplane/gateway/src/plane.rs", "config/tests/load.rs").boot(),
-    built("listeners[].protocol", "dataplane/gateway/src/plane.rs", "config/tests/load.rs").boot(),
-    built("listeners[].backlog", "dataplane/gateway/src/plane.rs", "config/tests/load.rs").boot(),
+    built("listeners[].name", "dataplane/gateway/src/plane.rs", "config/tests/it/load.rs").boot(),
+    built("listeners[].address", "dataplane/gateway/src/plane.rs", "config/tests/it/load.rs").boot(),
+    built("listeners[].protocol", "dataplane/gateway/src/plane.rs", "config/tests/it/load.rs").boot(),
+    built("listeners[].backlog", "dataplane/gateway/src/plane.rs", "config/tests/it/load.rs").boot(),
     built(
         "listeners[].max_connections",
         "dataplane/gateway/src/placement.rs",
         "dataplane/gateway/src/placement.rs",
     )
     .boot(),
-    built("listeners[].reuse_port", "dataplane/gateway/src/plane.rs", "config/tests/load.rs").boot(),
+    built("listeners[].reuse_port", "dataplane/gateway/src/plane.rs", "config/tests/it/load.rs").boot(),
     built("listeners[].limits.head_bytes_max", "dataplane/gateway/src/downstream", ".ci/xtask/src/e2e"),
     built("listeners[].limits.headers_max", "dataplane/gateway/src/downstream", ".ci/xtask/src/e2e"),
     built("listeners[].limits.target_bytes_max", "dataplane/gateway/src/downstream", ".ci/xtask/src/e2e"),
