@@ -1,0 +1,205 @@
+//! Active health checks: one loop per endpoint, each on its own connection, never counted as traffic.
+//!
+//! Owns the loops; what they find stands in [`HealthTable`]. Never takes a node out by itself: the publisher does,
+//! from the table.
+//!
+//! Rule: a node that was never checked is fit, and its first check decides at once, either way; from then on the
+//! thresholds count.
+
+mod state;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use erlmcp_ring::SockAddr;
+use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::control::Control;
+use crate::desired::{CheckKind, CheckPlan};
+use crate::endpoints::{self, EndpointKey};
+use crate::fetch::{self, Ask};
+use crate::jitter;
+
+pub use state::{HealthTable, NodeHealth, Status};
+
+/// Checks under way at a time, so that a thousand nodes are not asked in the same instant.
+const CHECKS_MAX: usize = 256;
+/// Of a check's reply; read so that its connection ends cleanly, then forgotten.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// A loop and what it was made from.
+struct Loop {
+    plan: CheckPlan,
+    abort: AbortHandle,
+}
+
+/// Checks for as long as it runs.
+pub async fn run(control: Arc<Control>) {
+    let mut desired = control.desired.subscribe();
+    let mut addresses = control.addresses.subscribe();
+    let permits = Arc::new(Semaphore::new(CHECKS_MAX));
+    let mut loops: BTreeMap<EndpointKey, Loop> = BTreeMap::new();
+    let mut running = JoinSet::new();
+    loop {
+        let (plan, known) = (desired.borrow_and_update().clone(), addresses.borrow_and_update().clone());
+        let mut wanted = BTreeMap::new();
+        for (group, node, key) in endpoints::all(&plan, &known) {
+            let kept = loops.remove(&key).filter(|one| one.plan == group.check);
+            let entry = kept.unwrap_or_else(|| {
+                let check = Check { plan: group.check.clone(), host: node.at.host_header(), key: key.clone() };
+                let abort = running.spawn(check.run_forever(Arc::clone(&control), Arc::clone(&permits)));
+                Loop { plan: group.check.clone(), abort }
+            });
+            // The same node twice in a group is refused by the configuration; the first one counts here.
+            if let Some(double) = wanted.insert(key, entry) {
+                double.abort.abort();
+            }
+        }
+        for gone in loops.into_values() {
+            gone.abort.abort();
+        }
+        loops = wanted;
+        control.health.keep(|key| loops.contains_key(key));
+        control.dirty.notify_one();
+        tokio::select! {
+            changed = desired.changed() => if changed.is_err() { return },
+            changed = addresses.changed() => if changed.is_err() { return },
+            Some(ended) = running.join_next() => {
+                if let Err(error) = ended && error.is_panic() {
+                    std::panic::resume_unwind(error.into_panic());
+                }
+            }
+        }
+    }
+}
+
+/// Everything that one loop needs.
+struct Check {
+    plan: CheckPlan,
+    host: String,
+    key: EndpointKey,
+}
+
+impl Check {
+    async fn run_forever(self, control: Arc<Control>, permits: Arc<Semaphore>) {
+        loop {
+            let began = Instant::now();
+            let outcome = {
+                // Closed never; without a permit the check would only be early.
+                let _permit = permits.acquire().await;
+                self.once().await
+            };
+            if let Err(error) = &outcome {
+                tracing::debug!(node = self.key.node, address = %self.key.address, error, "health check failed");
+            }
+            let took = began.elapsed();
+            let change = control.health.record(&self.key, &self.plan, outcome, took);
+            if let Some((status, error)) = change {
+                self.report(status, error);
+                control.dirty.notify_one();
+            }
+            let next = began + jitter::around(self.plan.interval);
+            tokio::time::sleep_until(next.max(Instant::now() + MIN_PAUSE).into()).await;
+        }
+    }
+
+    fn report(&self, status: Status, error: Option<String>) {
+        let (group, node, address) = (&self.key.group, &self.key.node, &self.key.address);
+        match status {
+            Status::Up => tracing::info!(group, node, %address, "node is up"),
+            Status::Down | Status::Unknown => {
+                let error = error.unwrap_or_default();
+                tracing::warn!(group, node, %address, error, "node is down");
+            }
+        }
+    }
+
+    /// One check, within the plan's timeout.
+    async fn once(&self) -> Result<(), String> {
+        match tokio::time::timeout(self.plan.timeout, self.ask(&self.key.address)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(format!("no answer within {:?}", self.plan.timeout)),
+        }
+    }
+
+    async fn ask(&self, address: &SockAddr) -> Result<(), String> {
+        match &self.plan.kind {
+            CheckKind::Connect => fetch::connect(address).await.map(drop).map_err(|error| error.to_string()),
+            CheckKind::Http { path, expected_status } => {
+                let ask = Ask {
+                    method: "GET",
+                    target: path,
+                    host: &self.host,
+                    headers: "",
+                    body_bytes_max: BODY_BYTES_MAX,
+                };
+                let reply = fetch::fetch(address, &ask).await.map_err(|error| error.to_string())?;
+                if reply.status == *expected_status {
+                    Ok(())
+                } else {
+                    Err(format!("GET {path} answered {}, not {expected_status}", reply.status))
+                }
+            }
+        }
+    }
+}
+
+/// Between two checks, however short the interval.
+const MIN_PAUSE: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    async fn server(reply: &'static [u8]) -> SockAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = SockAddr::Inet(listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.write_all(reply).await;
+            }
+        });
+        address
+    }
+
+    async fn check(address: SockAddr, kind: CheckKind) -> Result<(), String> {
+        let plan = CheckPlan {
+            kind,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_millis(300),
+            healthy_threshold: 1,
+            unhealthy_threshold: 1,
+        };
+        let key = EndpointKey { group: "g".into(), node: "n".into(), address };
+        Check { plan, host: "n".into(), key }.once().await
+    }
+
+    fn http() -> CheckKind {
+        CheckKind::Http { path: "/health".into(), expected_status: 200 }
+    }
+
+    #[tokio::test]
+    async fn the_status_decides() {
+        let good = server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        assert_eq!(check(good.clone(), http()).await, Ok(()));
+        assert_eq!(check(good, CheckKind::Connect).await, Ok(()));
+        let bad = server(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n").await;
+        assert_eq!(check(bad, http()).await, Err("GET /health answered 503, not 200".into()));
+    }
+
+    #[tokio::test]
+    async fn silence_and_refusal_are_failures() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent = SockAddr::Inet(listener.local_addr().unwrap());
+        assert_eq!(check(silent.clone(), http()).await, Err("no answer within 300ms".into()));
+        assert_eq!(check(silent.clone(), CheckKind::Connect).await, Ok(()));
+        drop(listener);
+        assert!(check(silent, CheckKind::Connect).await.unwrap_err().starts_with("connect: "));
+        assert!(check(SockAddr::Unix("/nonexistent/x".into()), CheckKind::Connect).await.is_err());
+    }
+}

@@ -1,0 +1,152 @@
+//! Loads the configuration, at the start and again at every reload, the flags of `run` always on top.
+//!
+//! Owns the rule that a bad configuration changes nothing. What only a start can change is named, not applied.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use erlmcp_config::model::routes::{CLUSTER, Endpoint, GroupNode};
+use erlmcp_config::model::runtime::EmbeddedMode;
+use erlmcp_config::{Config, Source};
+use serde::Serialize;
+
+use crate::access_log;
+use crate::admin::views::unix_seconds;
+use crate::control::Control;
+use crate::desired::Desired;
+use crate::run::logging;
+use crate::short::Flags;
+use crate::wish::{self, Terms};
+
+/// Group of the embedded node when it is served beside others.
+const EMBEDDED_GROUP: &str = "embedded";
+/// Name of the embedded node.
+pub const EMBEDDED_NODE: &str = "embedded";
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// Files and `--set`.
+    pub source: Source,
+    /// Flags of `run`.
+    pub flags: Flags,
+    /// Where the embedded node listens, once it does.
+    pub embedded: Option<SocketAddr>,
+}
+
+/// Why a configuration was refused: everything at once, one line each.
+#[derive(Debug, Clone, Serialize)]
+pub struct Refused {
+    /// The lines.
+    pub errors: Vec<String>,
+}
+
+impl From<String> for Refused {
+    fn from(error: String) -> Self {
+        Self { errors: vec![error] }
+    }
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.errors.join("\n"))
+    }
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, Serialize)]
+pub struct Reloaded {
+    /// Warnings of the configuration, one line each.
+    pub warnings: Vec<String>,
+    /// Keys that changed and are in use now.
+    pub changed: Vec<String>,
+    /// Keys that changed and need a restart.
+    pub needs_restart: Vec<String>,
+}
+
+impl Origin {
+    /// Loads the configuration; flags are applied, the embedded node is not in it yet.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(&self) -> Result<(Config, Vec<String>), Refused> {
+        let loaded = erlmcp_config::load(&self.source)
+            .map_err(|report| Refused { errors: report.diagnostics.iter().map(ToString::to_string).collect() })?;
+        let mut config = loaded.config;
+        self.flags.apply(&mut config)?;
+        Ok((config, loaded.report.diagnostics.iter().map(ToString::to_string).collect()))
+    }
+
+    /// What is wished for, the embedded node included.
+    ///
+    /// # Errors
+    /// What the data plane cannot do.
+    pub fn desired(&self, config: &Config, shards: usize) -> Result<Desired, Refused> {
+        let mut config = config.clone();
+        if let (true, Some(address)) = (config.wants_embedded(), self.embedded) {
+            let mut node =
+                GroupNode::new(Endpoint::Host { host: address.ip().to_string(), port: address.port() });
+            node.name = EMBEDDED_NODE.to_owned();
+            let always = config.runtime.embedded.enabled == EmbeddedMode::Always;
+            config.set_group(if always { EMBEDDED_GROUP } else { CLUSTER }, vec![node]);
+        }
+        let connect_checked = self.flags.connect_checked();
+        let terms = Terms { shards, connect_checked: &connect_checked };
+        wish::desired(&config, &terms).map_err(|errors| Refused { errors })
+    }
+}
+
+/// What the access log is told by the configuration.
+pub fn access_settings(config: &Config) -> access_log::Settings {
+    let log = &config.runtime.access_log;
+    let path = (log.path != "-").then(|| log.path.clone().into());
+    access_log::Settings { path, fields: log.fields.clone() }
+}
+
+/// Takes the configuration anew.
+///
+/// # Errors
+/// Everything that is wrong with it; the one in use stays.
+pub fn reload(control: &Control) -> Result<Reloaded, Refused> {
+    let taken = take(control);
+    match &taken {
+        Ok(done) => {
+            control.counters.reloads_taken.add(1);
+            tracing::info!(changed = done.changed.len(), needs_restart = ?done.needs_restart, "configuration reloaded");
+        }
+        Err(refused) => {
+            control.counters.reloads_refused.add(1);
+            for error in &refused.errors {
+                tracing::error!(error, "configuration refused; the one in use stays");
+            }
+        }
+    }
+    taken
+}
+
+fn take(control: &Control) -> Result<Reloaded, Refused> {
+    let origin = &control.boot.origin;
+    let (config, warnings) = origin.load()?;
+    if config.listeners.listeners.len() != control.boot.listeners.len() {
+        return Err("listeners: their number cannot change while serving; restart instead".to_owned().into());
+    }
+    if config.wants_embedded() && origin.embedded.is_none() {
+        return Err("embedded: the embedded node can only be added by a restart".to_owned().into());
+    }
+    let desired = origin.desired(&config, control.boot.cpus.len())?;
+    let before = control.config.borrow().clone();
+    let changes = erlmcp_config::diff(&before, &config);
+    let (restart, changed): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| change.needs_restart);
+    if let Some(access) = control.access() {
+        access.reopen(access_settings(&config));
+    }
+    logging::set_level(config.runtime.log.level);
+    control.applied_unix_seconds.store(unix_seconds(SystemTime::now()), Ordering::Relaxed);
+    control.config.send_replace(Arc::new(config));
+    control.desired.send_replace(Arc::new(desired));
+    control.dirty.notify_one();
+    let keys = |changes: Vec<erlmcp_config::Change>| changes.into_iter().map(|change| change.key).collect();
+    Ok(Reloaded { warnings, changed: keys(changed), needs_restart: keys(restart) })
+}

@@ -1,0 +1,327 @@
+//! From the configuration to [`Desired`]: names become indices, process-wide limits become per-shard ones.
+//!
+//! Pure. Owns no default: the configuration is complete.
+
+use std::time::Duration;
+
+use erlmcp_config::Config;
+use erlmcp_config::model::{balancer, listeners, routes};
+use erlmcp_config::values;
+use erlmcp_dataplane::link::GroupIndex;
+use erlmcp_dataplane::link::snapshot as link;
+use erlmcp_proto::http1::{HeadLimits, Method};
+
+use crate::desired::{CheckKind, CheckPlan, Desired, DrainPlan, GroupPlan, NodeAt, NodePlan};
+
+/// What beside the configuration decides the wishes.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// Shards that share the limits.
+    pub shards: usize,
+    /// Groups whose nodes are only asked for a connection, as nothing is known of their paths.
+    pub connect_checked: &'a [String],
+}
+
+/// Converts.
+///
+/// # Errors
+/// What the data plane cannot do yet, one sentence each.
+pub fn desired(config: &Config, terms: &Terms<'_>) -> Result<Desired, Vec<String>> {
+    let mut refused = Vec::new();
+    let listeners = config.listeners.listeners.iter().map(|one| listener(config, one, terms)).collect();
+    let routes = config
+        .routes
+        .routes
+        .iter()
+        .filter_map(|one| route(config, one).map_err(|why| refused.push(format!("route {}: {why}", one.name))).ok())
+        .collect();
+    let groups = config.routes.groups.iter().map(|one| group(config, one, terms)).collect();
+    if !refused.is_empty() {
+        return Err(refused);
+    }
+    let shutdown = &config.load_balancer.graceful_shutdown;
+    Ok(Desired {
+        listeners,
+        routes,
+        groups,
+        identity: link::Identity {
+            via: config.runtime.identity.via.clone(),
+            request_id_header: config.runtime.identity.request_id_header.clone(),
+        },
+        drain: DrainPlan {
+            grace: config.runtime.drain.grace,
+            limit: if shutdown.drain_connections { shutdown.timeout } else { Duration::ZERO },
+        },
+    })
+}
+
+fn listener(config: &Config, one: &listeners::Listener, terms: &Terms<'_>) -> link::ListenerLimits {
+    let limits = &one.limits;
+    let shards = u32::try_from(terms.shards.max(1)).unwrap_or(u32::MAX);
+    link::ListenerLimits {
+        name: one.name.clone(),
+        head: HeadLimits {
+            head_bytes_max: size(limits.head_bytes_max),
+            headers_max: size(u64::from(limits.headers_max)),
+            target_bytes_max: size(limits.target_bytes_max),
+        },
+        header_timeout: limits.header_timeout,
+        body_idle_timeout: limits.body_idle_timeout,
+        keep_alive: limits.keep_alive,
+        write_timeout: config.resilience.timeouts.write,
+        connections_per_shard_max: one.max_connections.div_ceil(shards),
+        requests_per_connection_max: limits.requests_per_connection_max,
+        trusted_proxies: one.trusted_proxies.iter().filter_map(network).collect(),
+    }
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn network(one: &values::Network) -> Option<link::Network> {
+    let text = one.to_string();
+    let (address, prefix) = text.split_once('/').unwrap_or((&text, ""));
+    let address: std::net::IpAddr = address.parse().ok()?;
+    let prefix = prefix.parse().unwrap_or(if address.is_ipv4() { 32 } else { 128 });
+    Some(link::Network { address, prefix })
+}
+
+fn route(config: &Config, one: &routes::Route) -> Result<link::Route, String> {
+    let target = |to: &routes::Target| {
+        let index = config.routes.groups.iter().position(|group| group.name == to.group);
+        let index = index.and_then(|index| u16::try_from(index).ok());
+        let index = index.ok_or_else(|| format!("there is no group {}", to.group))?;
+        Ok::<_, String>(link::Target { group: GroupIndex(index), weight: to.weight })
+    };
+    let targets = one.to.iter().filter(|to| to.weight > 0).map(target).collect::<Result<Vec<_>, _>>()?;
+    if targets.is_empty() {
+        return Err("every target has weight 0".to_owned());
+    }
+    let matches = &one.matches;
+    Ok(link::Route {
+        name: one.name.clone(),
+        hosts: matches.hosts.iter().map(host_pattern).collect(),
+        path: match &matches.path {
+            routes::PathMatch::Exact(path) => link::PathMatch::Exact(path.clone()),
+            routes::PathMatch::Prefix(path) => link::PathMatch::Prefix(path.clone()),
+        },
+        methods: matches.methods.iter().map(|method| Method::from_text(method)).collect(),
+        headers: matches.headers.iter().map(header_match).collect::<Result<_, _>>()?,
+        targets,
+        host: match &one.rewrite.host {
+            values::HostRewrite::Upstream => link::HostPolicy::Upstream,
+            values::HostRewrite::Keep => link::HostPolicy::Keep,
+            values::HostRewrite::Literal(host) => link::HostPolicy::Literal(host.clone()),
+        },
+        path_prefix: one.rewrite.path_prefix.clone(),
+        request_headers: edits(&one.rewrite.request_headers),
+        response_headers: edits(&one.rewrite.response_headers),
+        cors: one.cors.as_ref().map(cors),
+        allowed_origins: origins(&one.allowed_origins, one.cors.as_ref()),
+        read_timeout: one.timeouts.read,
+        body_bytes_max: body_bytes_max(config, one),
+        access_log: one.access_log && config.runtime.access_log.enabled,
+    })
+}
+
+/// The route's own bound, else the smallest of the listeners'.
+fn body_bytes_max(config: &Config, one: &routes::Route) -> u64 {
+    let of = |limit: values::ByteLimit| limit.get().unwrap_or(u64::MAX);
+    let least = config.listeners.listeners.iter().map(|listener| of(listener.limits.body_bytes_max)).min();
+    one.body_bytes_max.map(of).or(least).unwrap_or(u64::MAX)
+}
+
+fn host_pattern(pattern: &values::HostPattern) -> link::HostPattern {
+    match pattern {
+        values::HostPattern::Any => link::HostPattern::Any,
+        values::HostPattern::Exact(host) => link::HostPattern::Exact(host.clone()),
+        values::HostPattern::Suffix(suffix) => link::HostPattern::Suffix(suffix.clone()),
+    }
+}
+
+fn header_match(one: &routes::HeaderMatch) -> Result<link::HeaderMatch, String> {
+    let value = match (&one.exact, &one.prefix, one.present) {
+        (Some(exact), ..) => link::ValueMatch::Exact(exact.clone()),
+        (None, Some(prefix), _) => link::ValueMatch::Prefix(prefix.clone()),
+        (None, None, true) => link::ValueMatch::Present,
+        (None, None, false) => {
+            return Err(format!("header {}: `present: false` is not built; match what is there", one.name));
+        }
+    };
+    Ok(link::HeaderMatch { name: one.name.to_ascii_lowercase(), value })
+}
+
+fn edits(changes: &routes::HeaderChanges) -> link::HeaderEdits {
+    let pairs = |map: &std::collections::BTreeMap<String, String>| {
+        map.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    };
+    link::HeaderEdits {
+        remove: changes.remove.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        set: pairs(&changes.set),
+        add: pairs(&changes.add),
+    }
+}
+
+fn cors(one: &routes::Cors) -> link::Cors {
+    link::Cors {
+        origins: one.origins.iter().flat_map(origin).collect(),
+        methods: one.methods.join(", "),
+        headers: one.headers.join(", "),
+        expose_headers: one.expose_headers.join(", "),
+        credentials: one.credentials,
+        max_age: one.max_age,
+    }
+}
+
+/// Who may call: those that are named, and those that get cross-origin leave.
+fn origins(allowed: &[values::OriginPattern], cors: Option<&routes::Cors>) -> Vec<link::HostPattern> {
+    let shared = cors.map_or(&[][..], |cors| &cors.origins);
+    allowed.iter().chain(shared).flat_map(origin).collect()
+}
+
+/// An origin as patterns over its text; `:*` means any port and none.
+fn origin(pattern: &values::OriginPattern) -> Vec<link::HostPattern> {
+    use link::HostPattern::{Any, Exact, Prefix, Suffix};
+    use values::{HostPattern as Host, PortPattern as Port};
+    let values::OriginPattern::Parts { scheme, host, port } = pattern else { return vec![Any] };
+    let port_text = match port {
+        Port::Exact(port) => format!(":{port}"),
+        Port::Default | Port::Any => String::new(),
+    };
+    match host {
+        Host::Any => vec![Prefix(format!("{scheme}://"))],
+        Host::Suffix(suffix) => vec![Suffix(format!("{suffix}{port_text}"))],
+        Host::Exact(host) => {
+            let exact = Exact(format!("{scheme}://{host}{port_text}"));
+            let any_port = (*port == Port::Any).then(|| Prefix(format!("{scheme}://{host}:")));
+            std::iter::once(exact).chain(any_port).collect()
+        }
+    }
+}
+
+fn group(config: &Config, one: &routes::Group, terms: &Terms<'_>) -> GroupPlan {
+    let pool = &config.pools.http_pool;
+    let (strategy, by_weight) = match one.strategy {
+        balancer::Strategy::RoundRobin => (link::Strategy::RoundRobin, false),
+        balancer::Strategy::WeightedRoundRobin => (link::Strategy::RoundRobin, true),
+        balancer::Strategy::RandomOfTwo => (link::Strategy::RandomOfTwo, true),
+        // The last two are warned about by the configuration until they are built.
+        balancer::Strategy::LeastConnections
+        | balancer::Strategy::ConsistentHash
+        | balancer::Strategy::LeastLatency => (link::Strategy::LeastConnections, true),
+    };
+    let check = &one.health_check;
+    GroupPlan {
+        name: one.name.clone(),
+        strategy,
+        nodes: one.nodes.iter().map(|node| self::node(node, by_weight)).collect(),
+        check: CheckPlan {
+            kind: if terms.connect_checked.contains(&one.name) {
+                CheckKind::Connect
+            } else {
+                CheckKind::Http { path: check.path.clone(), expected_status: check.expected_status }
+            },
+            interval: check.interval,
+            timeout: check.timeout,
+            healthy_threshold: check.healthy_threshold,
+            unhealthy_threshold: check.unhealthy_threshold,
+        },
+        connections_per_shard_max: one.connections_per_shard_max,
+        connections_max: pool.max_connections,
+        waiters_max: one.waiters_max,
+        wait_timeout: one.wait_timeout,
+        connect_timeout: one.timeouts.connect,
+        read_timeout: one.timeouts.read,
+        write_timeout: one.timeouts.write,
+        idle_timeout: one.timeouts.idle.min(pool.keep_alive),
+        requests_per_connection_max: pool.max_requests_per_connection,
+    }
+}
+
+fn node(one: &routes::GroupNode, by_weight: bool) -> NodePlan {
+    NodePlan {
+        name: one.name.clone(),
+        at: match &one.endpoint {
+            routes::Endpoint::Host { host, port } => NodeAt::new(host, *port),
+            routes::Endpoint::Unix(path) => NodeAt::Unix(path.clone()),
+        },
+        weight: if by_weight { one.weight } else { 1 },
+        connections_max: one.max_connections,
+        status: match one.status {
+            balancer::NodeStatus::Active => Some(link::NodeStatus::Active),
+            balancer::NodeStatus::Draining => Some(link::NodeStatus::Drain),
+            balancer::NodeStatus::Backup => Some(link::NodeStatus::Standby),
+            balancer::NodeStatus::Disabled => None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use erlmcp_config::{Source, load};
+
+    fn terms(shards: usize) -> Terms<'static> {
+        Terms { shards, connect_checked: &[] }
+    }
+
+    fn wished(sets: &[(&str, &str)], shards: usize) -> Result<Desired, Vec<String>> {
+        let source = sets.iter().fold(Source::default(), |source, (path, value)| source.set(*path, *value));
+        let loaded = load(&source).unwrap_or_else(|report| panic!("{report}"));
+        desired(&loaded.config, &terms(shards))
+    }
+
+    const TWO_NODES: (&str, &str) =
+        ("load_balancer.nodes", "[{host: a, port: 80}, {host: b, port: 81, weight: 7, status: backup}]");
+
+    #[test]
+    fn nodes_of_the_load_balancer_are_served() {
+        let wish = wished(&[TWO_NODES], 2).unwrap();
+        let [group] = &wish.groups[..] else { panic!("one group") };
+        assert_eq!((group.nodes[0].at.clone(), group.nodes[1].weight), (NodeAt::Name("a".into(), 80), 7));
+        assert_eq!(group.nodes[1].status, Some(link::NodeStatus::Standby));
+        assert_eq!(wish.routes[0].targets[0].group, GroupIndex(0));
+        assert!(matches!(&group.check.kind, CheckKind::Http { path, expected_status: 200 } if path == "/health"));
+    }
+
+    #[test]
+    fn round_robin_takes_turns_whatever_the_weights() {
+        let wish = wished(&[TWO_NODES, ("load_balancer.strategy", "round_robin")], 2).unwrap();
+        assert!(wish.groups[0].nodes.iter().all(|node| node.weight == 1));
+        let wish = wished(&[TWO_NODES, ("load_balancer.strategy", "weighted_round_robin")], 2).unwrap();
+        assert_eq!((wish.groups[0].strategy, wish.groups[0].nodes[1].weight), (link::Strategy::RoundRobin, 7));
+    }
+
+    #[test]
+    fn limits_of_the_process_are_shared_by_its_shards() {
+        let listeners = "[{name: main, address: \"127.0.0.1:1\", max_connections: 5, trusted_proxies: [\"10.0.0.0/8\"]}]";
+        let wish = wished(&[TWO_NODES, ("listeners", listeners)], 2).unwrap();
+        assert_eq!(wish.listeners[0].connections_per_shard_max, 3);
+        let expected = link::Network { address: "10.0.0.0".parse().unwrap(), prefix: 8 };
+        assert_eq!(wish.listeners[0].trusted_proxies, [expected]);
+    }
+
+    #[test]
+    fn a_stop_that_does_not_drain_cuts_at_once() {
+        let wish = wished(&[TWO_NODES, ("load_balancer.graceful_shutdown.drain_connections", "false")], 1).unwrap();
+        assert_eq!(wish.drain.limit, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_log_that_is_off_is_off_for_every_route() {
+        let on = |value| wished(&[TWO_NODES, ("access_log.enabled", value)], 1).unwrap().routes[0].access_log;
+        assert!(on("true") && !on("false"));
+    }
+
+    #[test]
+    fn origins_become_patterns_over_their_text() {
+        use link::HostPattern::{Any, Exact, Prefix};
+        let of = |text: &str| origin(&text.parse().unwrap());
+        assert_eq!(of("*"), [Any]);
+        assert_eq!(of("https://a.b"), [Exact("https://a.b".into())]);
+        assert_eq!(of("https://a.b:8443"), [Exact("https://a.b:8443".into())]);
+        assert_eq!(of("http://localhost:*"), [Exact("http://localhost".into()), Prefix("http://localhost:".into())]);
+        assert_eq!(of("https://*:*"), [Prefix("https://".into())]);
+    }
+}
