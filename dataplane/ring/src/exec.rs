@@ -178,7 +178,8 @@ impl Exec {
         let keys = self.tasks.borrow().keys();
         let mut futures = Vec::with_capacity(keys.len());
         for key in keys {
-            if let Some(future) = self.tasks.borrow_mut().get_mut(key).and_then(|task| task.future.take()) {
+            let future = self.tasks.borrow_mut().get_mut(key).and_then(|task| task.future.take());
+            if let Some(future) = future {
                 futures.push(future);
                 self.remove(key);
             }
@@ -195,18 +196,19 @@ impl Exec {
         }
     }
 
-    /// Sets the running task's deadline: a store, unless its timer would fire too late.
-    pub(crate) fn set_deadline(&self, nanos: u64) {
+    /// Sets the running task's deadline: a store, unless its timer would fire too late. One that lies in the past
+    /// has passed at once: a task may set the same deadline again with each poll.
+    pub(crate) fn set_deadline(&self, nanos: u64, now_nanos: u64) {
         let index = self.running();
         let mut tasks = self.tasks.borrow_mut();
         let Some(key) = tasks.key_at(index) else { return };
         let Some(task) = tasks.get_mut(key) else { return };
         task.deadline = nanos;
-        task.expired = false;
-        if nanos == u64::MAX {
+        let tick = tick_of(nanos);
+        task.expired = tick <= now_nanos / crate::wheel::TICK_NANOS;
+        if nanos == u64::MAX || task.expired {
             return;
         }
-        let tick = tick_of(nanos);
         let mut wheel = self.wheel.borrow_mut();
         match task.timer.and_then(|timer| wheel.tick(timer)) {
             Some(queued) if queued <= tick => return,

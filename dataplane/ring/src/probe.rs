@@ -87,7 +87,10 @@ pub fn choose(choice: DriverChoice, cfg: &ShardConfig) -> Result<Chosen, ProbeEr
     if choice == DriverChoice::Epoll {
         return Ok(epoll(None));
     }
-    match (probe(cfg), choice) {
+    // On a thread of its own: a dying ring's last task work interrupts system calls of the thread that made it.
+    let outcome = std::thread::scope(|scope| scope.spawn(|| probe(cfg)).join());
+    let outcome = outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    match (outcome, choice) {
         (Ok(chosen), _) => Ok(chosen),
         (Err(reason), DriverChoice::IoUring) => Err(ProbeError::Unavailable(reason)),
         (Err(reason), _) => Ok(epoll(Some(reason))),

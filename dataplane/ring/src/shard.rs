@@ -396,7 +396,7 @@ impl Handle {
     /// that cannot go on return [`IoError::TimedOut`] until another deadline is set. Costs a store.
     #[inline]
     pub fn set_deadline(&self, at: Option<Time>) {
-        self.0.exec.set_deadline(at.map_or(u64::MAX, Time::as_nanos));
+        self.0.exec.set_deadline(at.map_or(u64::MAX, Time::as_nanos), self.now().as_nanos());
     }
 
     /// The running task's deadline has passed.

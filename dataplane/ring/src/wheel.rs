@@ -12,8 +12,10 @@ const SLOTS: usize = 64;
 const LEVELS: usize = 6;
 /// The list of timers that are due, behind the lists of all slots.
 const DUE: usize = LEVELS * SLOTS;
-/// Timers further away than this wait in the top level and are sorted again from there.
+/// Ticks that the levels span.
 const SPAN: u64 = 1 << (BITS as usize * LEVELS);
+/// Timers further away wait in the top level's last slot and are sorted again from there.
+const FAR: u64 = (SLOTS as u64 - 1) << (BITS as usize * (LEVELS - 1));
 const NONE: u32 = u32::MAX;
 
 struct Timer<P> {
@@ -53,6 +55,7 @@ impl<P: Copy> Wheel<P> {
         if tick <= self.elapsed {
             return DUE;
         }
+        let tick = tick.min(self.elapsed.saturating_add(FAR));
         let differs = ((self.elapsed ^ tick) | (SLOTS as u64 - 1)).min(SPAN - 1);
         let level = (63 - differs.leading_zeros()) / BITS;
         let slot = (tick >> (level * BITS)) & (SLOTS as u64 - 1);

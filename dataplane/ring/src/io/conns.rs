@@ -21,6 +21,8 @@ impl Io {
         }
         // io_uring waits by itself on blocking descriptors; O_NONBLOCK would make it give up with EAGAIN.
         sys::set_nonblocking(socket.as_raw_fd(), matches!(self.driver, Driver::Epoll(_)))?;
+        // A connection from before our `listen` has not inherited it. A Unix socket has no such option.
+        let _ = sys::set_nodelay(socket.as_raw_fd());
         let key = self.insert(socket, mode);
         if let Err(error) = self.register(key) {
             self.close(key);
@@ -82,6 +84,7 @@ impl Io {
         if !slot.bits.take(Bits::CONNECTING) {
             return;
         }
+        slot.bits.clear(Bits::WAIT_WRITE);
         let expired = slot.bits.take(Bits::CONNECT_EXPIRED);
         if let Some(block) = slot.send.take() {
             self.pool.put(block);

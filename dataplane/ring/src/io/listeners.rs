@@ -22,8 +22,6 @@ impl Io {
         }
         let fd = socket.as_raw_fd();
         sys::set_nonblocking(fd, matches!(self.driver, Driver::Epoll(_)))?;
-        // Accepted sockets inherit it. A Unix socket has no such option.
-        let _ = sys::set_nodelay(fd);
         let key = self.listeners.insert(ListenerSlot::new(socket));
         if let Driver::Epoll(epoll) = &mut self.driver {
             if let Err(error) = epoll.register_listener(key, fd) {

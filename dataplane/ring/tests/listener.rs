@@ -1,0 +1,206 @@
+//! Listeners on both drivers: accepting, sharing, pausing, stopping without a loss, late connections.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
+
+use common::{both, both_configured, both_with, listener, recv_exact, run, turn_until};
+use erlmcp_ring::{IoError, PeerAddr, RecvMode, Shard};
+
+fn connect(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(addr).expect("connects");
+    stream.set_read_timeout(Some(common::PATIENCE)).expect("timeout");
+    stream
+}
+
+#[test]
+fn accepts_tcp_and_unix_and_names_the_peers() {
+    both(|shard| {
+        let handle = shard.handle();
+        let tcp = listener();
+        let addr = tcp.local_addr().expect("address");
+        let path = std::env::temp_dir().join(format!("ring-l-{}-{}", std::process::id(), handle.rng()));
+        let unix = UnixListener::bind(&path).expect("bind");
+        run(shard, async {
+            let mut tcp = handle.listen(tcp.into()).expect("listens");
+            let peers: Vec<_> = (0..10).map(|_| connect(addr)).collect();
+            for peer in &peers {
+                let accepted = tcp.accept().await.expect("accepts");
+                assert_eq!(accepted.peer, PeerAddr::Inet(peer.local_addr().expect("address")));
+            }
+            let mut unix = handle.listen(unix.into()).expect("listens");
+            let mut peer = UnixStream::connect(&path).expect("connects");
+            let accepted = unix.accept().await.expect("accepts");
+            assert_eq!(accepted.peer, PeerAddr::Unix(None));
+            let conn = handle.adopt(accepted.socket, RecvMode::Small).expect("adopts");
+            peer.write_all(b"hi").expect("writes");
+            assert_eq!(recv_exact(&conn, 2).await, b"hi");
+            handle.set_deadline(Some(handle.now() + Duration::from_millis(20)));
+            assert_eq!(tcp.accept().await.expect_err("nobody comes"), IoError::TimedOut);
+        });
+        std::fs::remove_file(&path).expect("removes");
+    });
+}
+
+#[test]
+fn two_shards_on_one_thread_share_a_socket_and_pass_connections_on() {
+    both_configured(
+        |_| (),
+        |cfg, chosen| {
+            let mut first = Shard::new(cfg, chosen).expect("a shard");
+            let mut second = Shard::new(cfg, chosen).expect("a shard");
+            let tcp = listener();
+            let addr = tcp.local_addr().expect("address");
+            let copy = tcp.try_clone().expect("clone");
+            let mut a = first.handle().listen(tcp.into()).expect("listens");
+            let b = second.handle().listen(copy.into()).expect("listens");
+            let mut peer = connect(addr);
+            peer.write_all(b"hi").expect("writes");
+            let got = |shard: &Shard| shard.handle().stats().accepts.get();
+            for _ in 0..100 {
+                first.turn(Some(Duration::from_millis(2)));
+                second.turn(Some(Duration::from_millis(2)));
+            }
+            assert_eq!(got(&first) + got(&second), 1, "one of them has it");
+            let accepted = if got(&first) == 1 {
+                run(&mut first, a.accept()).expect("accepts")
+            } else {
+                run(&mut second, b.stop()).pop().expect("accepted")
+            };
+            // The other shard reads from it: nothing was read before.
+            let conn = second.handle().adopt(accepted.socket, RecvMode::Small).expect("adopts");
+            assert_eq!(run(&mut second, recv_exact(&conn, 2)), b"hi");
+        },
+    );
+}
+
+#[test]
+fn a_paused_listener_accepts_nothing_and_loses_nothing() {
+    both(|shard| {
+        let handle = shard.handle();
+        let tcp = listener();
+        let addr = tcp.local_addr().expect("address");
+        let mut tcp = handle.listen(tcp.into()).expect("listens");
+        shard.turn(Some(Duration::ZERO));
+        tcp.pause();
+        for _ in 0..10 {
+            shard.turn(Some(Duration::from_millis(1)));
+        }
+        let peers: Vec<_> = (0..3).map(|_| connect(addr)).collect();
+        for _ in 0..20 {
+            shard.turn(Some(Duration::from_millis(1)));
+        }
+        assert_eq!(handle.stats().accepts.get(), 0, "accepted while paused");
+        tcp.resume();
+        for _ in &peers {
+            run(shard, tcp.accept()).expect("accepts");
+        }
+    });
+}
+
+#[test]
+fn a_full_queue_pauses_the_listener_until_it_is_drained() {
+    both_with(
+        |cfg| cfg.accept_queue_max = 4,
+        |shard| {
+            let handle = shard.handle();
+            let tcp = listener();
+            let addr = tcp.local_addr().expect("address");
+            let mut tcp = handle.listen(tcp.into()).expect("listens");
+            let peers: Vec<_> = (0..60)
+                .map(|_| {
+                    let peer = connect(addr);
+                    shard.turn(Some(Duration::from_millis(1)));
+                    peer
+                })
+                .collect();
+            let queued = handle.stats().accepts.get();
+            assert!((4..30).contains(&queued), "{queued} accepted ahead");
+            for _ in &peers {
+                run(shard, tcp.accept()).expect("accepts");
+            }
+        },
+    );
+}
+
+#[test]
+fn stopping_serves_what_came_before_it() {
+    for turns in 0..4 {
+        both(|shard| {
+            let handle = shard.handle();
+            let tcp = listener();
+            let addr = tcp.local_addr().expect("address");
+            let kept = tcp.try_clone().expect("clone");
+            let listener = handle.listen(tcp.into()).expect("listens");
+            let mut peers: Vec<_> = (0..20).map(|_| connect(addr)).collect();
+            for _ in 0..turns {
+                shard.turn(Some(Duration::ZERO));
+            }
+            let late = run(shard, listener.stop());
+            assert_eq!(late.len(), 20, "after {turns} turns");
+            for accepted in late {
+                TcpStream::from(accepted.socket).write_all(b"served").expect("writes");
+            }
+            for peer in &mut peers {
+                let mut got = Vec::new();
+                peer.read_to_end(&mut got).expect("reads");
+                assert_eq!(got, b"served");
+            }
+            // What comes after it belongs to whoever else holds the socket.
+            let _peer = connect(addr);
+            for _ in 0..5 {
+                shard.turn(Some(Duration::from_millis(1)));
+            }
+            kept.set_nonblocking(true).expect("nonblocking");
+            kept.accept().expect("nobody took it from the backlog");
+        });
+    }
+}
+
+#[test]
+fn a_dropped_listener_closes_what_comes_late_and_frees_its_port() {
+    both(|shard| {
+        let handle = shard.handle();
+        let tcp = listener();
+        let addr = tcp.local_addr().expect("address");
+        let listener = handle.listen(tcp.into()).expect("listens");
+        shard.turn(Some(Duration::ZERO));
+        let mut peer = connect(addr);
+        drop(listener);
+        turn_until(shard, "the port is free", || TcpListener::bind(addr).is_ok());
+        let mut rest = Vec::new();
+        // Ends, by FIN or reset; it does not hang.
+        let _ = peer.read_to_end(&mut rest);
+        assert!(rest.is_empty());
+    });
+}
+
+#[test]
+fn a_shard_that_ended_has_let_go_of_its_port() {
+    both_configured(
+        |_| (),
+        |cfg, chosen| {
+            let mut shard = Shard::new(cfg, chosen).expect("a shard");
+            let handle = shard.handle();
+            let tcp = listener();
+            let addr = tcp.local_addr().expect("address");
+            let task = {
+                let handle = handle.clone();
+                async move {
+                    let mut tcp = handle.listen(tcp.into()).expect("listens");
+                    loop {
+                        let _ = tcp.accept().await;
+                    }
+                }
+            };
+            handle.spawn(task).expect("spawns");
+            shard.turn(Some(Duration::ZERO));
+            handle.stop();
+            shard.run();
+            TcpListener::bind(addr).expect("the port is free at once");
+        },
+    );
+}
