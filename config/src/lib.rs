@@ -3,6 +3,26 @@
 //! Start at [`load`]: it reads a folder (or the embedded default), reports everything that is wrong at once, and gives
 //! a complete [`Config`]. [`schema`], [`show`] and [`diff`] serve the command line; [`effects`] says where each key acts.
 //! This crate starts nothing, resolves nothing and depends on none of the others.
+//!
+//! # Decisions
+//! - **Shapes instead of a raw serde layer.** `serde` stops at the first error and knows no positions once values are
+//!   deserialized. One description per section (`shape`) gives the walk that reports all errors at once, the defaults, the
+//!   JSON Schema and the list of keys; tests hold it against the types over sampled values.
+//! - **`saphyr-parser`, not a serde YAML crate.** Its events carry positions; it is maintained, without `unsafe` at our
+//!   side of it, and two small dependencies heavy. Our own tree refuses anchors, aliases, tags, merge keys and repeated
+//!   keys, so there is no alias bomb to limit. `serde-saphyr` and `marked-yaml` bring trees of their own that stop early.
+//! - **A refused value is replaced and tainted**, so that checks between keys still run and say nothing about it.
+//! - **Types by key, not by spelling.** `"8080"` in quotes is no integer, but what `${VAR}` put in may be one; `no` and `on`
+//!   are words, never booleans.
+//! - **`MB` is 10⁶, `MiB` and `Mi` are 2²⁰** bytes, as in SI and Kubernetes. Durations end at ten years.
+//! - **`runtime.yaml` has its keys at the top** and the prefix `runtime.` in paths, so that its `chaos.armed` and `cluster`
+//!   never meet keys of other files.
+//! - **A route allows loopback origins by default** and every request without `Origin`: MCP servers must check it, and a
+//!   newcomer's browser tools run on loopback.
+//! - **`vm.config` changes nothing.** Its entries are noted with the value of their counterpart that is in force.
+//! - **TLS and compression are off without their file**; with the cluster's `network.yaml` they are on, as it says.
+//! - **One secret type** masks itself in `Debug`, `Display` and serialization; messages quote the file's text, never what
+//!   the environment put in its place.
 #![forbid(unsafe_code)]
 
 mod checks;
@@ -17,6 +37,7 @@ mod overrides;
 mod places;
 pub mod print;
 mod report;
+mod scalar;
 mod schema;
 mod secret;
 mod shape;

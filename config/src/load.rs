@@ -6,7 +6,7 @@ use crate::files::{FILES, FileSpec};
 use crate::model::Config;
 use crate::places::Places;
 use crate::report::{Diagnostic, Report, Severity};
-use crate::shape::Shape;
+use crate::shape::{Shape, join};
 use crate::vm::VmConfig;
 use crate::walk::{Walk, suggest};
 use crate::yaml::{At, FILE_BYTES_MAX, Node, clip, parse};
@@ -22,6 +22,9 @@ pub type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Name that messages give to the embedded default's folder.
 const EMBEDDED: &str = "<default>";
+
+/// Most findings that are kept: nobody reads more, and a broken generator can make one per line.
+const FINDINGS_MAX: usize = 1000;
 
 /// Where a configuration comes from. Kept for reloading.
 #[derive(Clone)]
@@ -99,7 +102,7 @@ struct Loading {
 impl Loading {
     fn report(self) -> Report {
         let mut report = Report { diagnostics: self.out };
-        report.tidy(self.places.files());
+        report.tidy(self.places.files(), FINDINGS_MAX);
         report
     }
 
@@ -144,8 +147,12 @@ impl Loading {
             let what = format!("{} is there too", path.display());
             self.file_error(&second, &what, "keep one of the two");
         }
-        let text = self.read_text(&path)?;
-        self.tree(&path.display().to_string(), &text)
+        let tree = self.read_text(&path).and_then(|text| self.tree(&path.display().to_string(), &text));
+        if tree.is_none() {
+            // Its defaults only stand in: nothing about them is worth a word.
+            file.keys.iter().for_each(|field| self.places.taint(&join(file.prefix, field.key)));
+        }
+        tree
     }
 
     fn read_text(&mut self, path: &Path) -> Option<String> {

@@ -1,6 +1,7 @@
 //! `--set path=value`: a value put into the trees before they are checked, so that it is checked like the rest.
 //!
-//! Paths are `a.b[0].c` or `a.b.0.c`; an index one past the end appends. The value is YAML.
+//! Paths are `a.b[0].c` or `a.b.0.c`; an index one past the end appends. The value is YAML; `~` gives the
+//! default back.
 
 use crate::files::{FILES, FileSpec};
 use crate::shape::{Field, Need, Shape, join};
@@ -19,6 +20,7 @@ pub(crate) type Refusal = (String, String);
 pub(crate) fn apply(trees: &mut [Option<Node>], path: &str, value: &str, at: At) -> Result<(), Refusal> {
     let steps = steps(path)?;
     let mut value = match value.trim() {
+        "~" | "null" => Node { at, kind: Kind::Scalar { text: "~".to_owned(), plain: true } },
         "" => Node { at, kind: Kind::Scalar { text: String::new(), plain: false } },
         _ => parse(value, at.file).map_err(|refusal| (refusal.what, refusal.remedy.to_owned()))?,
     };

@@ -102,13 +102,35 @@ impl Report {
             .collect()
     }
 
-    /// Orders by file (in the order in which they were read), line and column; drops exact repeats.
-    pub(crate) fn tidy(&mut self, files: &[String]) {
+    /// Orders by file (in the order in which they were read), line and column; drops exact repeats. Keeps the first `most`, errors
+    /// before others, and says that there are more.
+    pub(crate) fn tidy(&mut self, files: &[String], most: usize) {
         let rank = |file: &str| files.iter().position(|f| f == file).unwrap_or(files.len());
         self.diagnostics.sort_by(|a, b| {
             (rank(&a.file), a.line, a.column, a.severity).cmp(&(rank(&b.file), b.line, b.column, b.severity))
         });
         self.diagnostics.dedup();
+        let count = self.diagnostics.len();
+        if count > most {
+            let errors = self.count(Severity::Error);
+            let (mut errors_left, mut others_left) = (most, most.saturating_sub(errors));
+            self.diagnostics.retain(|d| {
+                let left = if d.severity == Severity::Error { &mut errors_left } else { &mut others_left };
+                *left > 0 && std::mem::replace(left, left.saturating_sub(1)) > 0
+            });
+            let what = format!("{} more findings are not shown", count - self.diagnostics.len());
+            let severity = if errors > 0 { Severity::Error } else { Severity::Warning };
+            self.diagnostics.push(Diagnostic {
+                severity,
+                file: "(all files)".to_owned(),
+                line: 0,
+                column: 0,
+                key: String::new(),
+                what,
+                why: String::new(),
+                remedy: "mend these first".to_owned(),
+            });
+        }
     }
 }
 

@@ -5,10 +5,8 @@
 
 use crate::places::Places;
 use crate::report::{Diagnostic, Severity};
+use crate::scalar::{Scalar, canonical, expand, wanted};
 use crate::shape::{Field, Need, Pick, Shape, Text, Variant, join};
-use crate::units::{
-    format_bytes, format_duration, format_millicores, parse_bytes, parse_duration, parse_millicores,
-};
 use crate::values::CpuWish;
 use crate::yaml::{At, Entry, Kind, Node, clip};
 use serde_json::{Map, Value};
@@ -19,6 +17,9 @@ const STAND_IN: Pick = Pick { high: false, nth: 0, full: false };
 /// Longest text under any key, in bytes: bounds what is copied into every snapshot.
 const TEXT_BYTES_MAX: usize = 8192;
 
+/// Longest word for which a near one is looked for: no key is longer than 30 bytes, and the search is quadratic.
+const WORD_BYTES_MAX: usize = 64;
+
 /// A walk over one tree. Findings and places are collected in what is borrowed.
 pub(crate) struct Walk<'a> {
     pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
@@ -28,13 +29,6 @@ pub(crate) struct Walk<'a> {
     pub(crate) inherits: &'a mut Vec<(String, &'static str)>,
     /// False while a default text is walked: its keys were not written by the user.
     pub(crate) written: bool,
-}
-
-/// A scalar's text after `${VAR}`, and how to quote it.
-struct Scalar {
-    text: String,
-    plain: bool,
-    quoted: String,
 }
 
 impl Walk<'_> {
@@ -265,9 +259,8 @@ impl Walk<'_> {
     }
 
     fn leaf(&mut self, shape: &Shape, node: &Node, key: &str) -> Value {
-        let wanted = wanted(shape);
-        let Some(scalar) = self.scalar(node, key, &wanted) else { return shape.sample(STAND_IN) };
-        match canonical(shape, &scalar, &wanted) {
+        let Some(scalar) = self.scalar(node, key, &wanted(shape)) else { return shape.sample(STAND_IN) };
+        match canonical(shape, &scalar) {
             Ok(value) => value,
             Err((what, why, remedy)) => {
                 self.error(node.at, key, [&what, &why, &remedy]);
@@ -306,107 +299,6 @@ impl Walk<'_> {
     }
 }
 
-type Fault = (String, String, String);
-
-/// The value of a leaf in the one spelling that `serde` and `show` use.
-fn canonical(shape: &Shape, scalar: &Scalar, wanted: &str) -> Result<Value, Fault> {
-    let text = scalar.text.as_str();
-    let wrong = || {
-        let quotes = if scalar.plain { "" } else { " in quotes" };
-        (
-            format!("wanted {wanted}, found {}{quotes}", scalar.quoted),
-            String::new(),
-            "correct the value".to_owned(),
-        )
-    };
-    let outside = |min: String, max: String| {
-        (
-            format!("{} is out of bounds", scalar.quoted),
-            format!("it must lie from {min} to {max}"),
-            "correct the value".into(),
-        )
-    };
-    let plain = || if scalar.plain { Ok(()) } else { Err(wrong()) };
-    match shape {
-        Shape::Bool => {
-            plain()?;
-            match text {
-                "true" | "True" | "TRUE" => Ok(true.into()),
-                "false" | "False" | "FALSE" => Ok(false.into()),
-                _ => Err(wrong()),
-            }
-        }
-        Shape::Int { min, max } => {
-            plain()?;
-            let value: i128 = text.parse().map_err(|_| wrong())?;
-            match u64::try_from(value).ok().filter(|value| (min..=max).contains(&value)) {
-                Some(value) => Ok(value.into()),
-                None => Err(outside(min.to_string(), max.to_string())),
-            }
-        }
-        Shape::Number { min, max } => {
-            plain()?;
-            let value: f64 = text.parse().ok().filter(|v: &f64| v.is_finite()).ok_or_else(wrong)?;
-            if (*min..=*max).contains(&value) {
-                Ok(value.into())
-            } else {
-                Err(outside(min.to_string(), max.to_string()))
-            }
-        }
-        Shape::Duration { bare, min, max } => {
-            let value = parse_duration(text, *bare).map_err(|_| wrong())?;
-            let millis = |ms: u64| format_duration(std::time::Duration::from_millis(ms));
-            if (u128::from(*min)..=u128::from(*max)).contains(&value.as_millis()) {
-                Ok(format_duration(value).into())
-            } else {
-                Err(outside(millis(*min), millis(*max)))
-            }
-        }
-        Shape::Bytes { min, max } => {
-            let value = parse_bytes(text).map_err(|_| wrong())?;
-            if (*min..=*max).contains(&value) {
-                Ok(format_bytes(value).into())
-            } else {
-                Err(outside(format_bytes(*min), format_bytes(*max)))
-            }
-        }
-        Shape::Cpu => {
-            parse_millicores(text).map(|value| format_millicores(value).into()).map_err(|_| wrong())
-        }
-        Shape::Text(rule) => match (rule.check)(text) {
-            Ok(()) => Ok(text.into()),
-            Err(why) => {
-                let what = format!("{} is not {}", scalar.quoted, rule.name);
-                Err((what, why, format!("write it like `{}`", rule.example)))
-            }
-        },
-        Shape::Choice(words) if words.contains(&text) => Ok(text.into()),
-        Shape::Choice(words) => {
-            let what = format!("{} is none of the known ones", scalar.quoted);
-            Err((what, String::new(), suggest(text, words)))
-        }
-        Shape::Secret => Ok(text.into()),
-        // Containers never come here: `Walk::value` sends only leaves.
-        _ => Err(wrong()),
-    }
-}
-
-fn wanted(shape: &Shape) -> String {
-    match shape {
-        Shape::Bool => "true or false".into(),
-        Shape::Int { min, max: u64::MAX } => format!("an integer of at least {min}"),
-        Shape::Int { min, max } => format!("an integer from {min} to {max}"),
-        Shape::Number { min, max } => format!("a number from {min} to {max}"),
-        Shape::Duration { .. } => "a duration such as 100ms, 5s or 30m".into(),
-        Shape::Bytes { .. } => "a size such as 65536, 64KiB or 256MB".into(),
-        Shape::Cpu => "a CPU quantity such as 4000m or 4".into(),
-        Shape::Text(rule) => rule.name.into(),
-        Shape::Choice(words) => format!("one of {}", words.join(", ")),
-        Shape::Secret => "a text".into(),
-        _ => "another kind of value".into(),
-    }
-}
-
 fn kind_name(node: &Node) -> &'static str {
     match &node.kind {
         Kind::Scalar { .. } => "a single value",
@@ -417,6 +309,9 @@ fn kind_name(node: &Node) -> &'static str {
 
 /// What to write instead of an unknown word.
 pub(crate) fn suggest(word: &str, known: &[&str]) -> String {
+    if word.len() > WORD_BYTES_MAX {
+        return format!("known here: {}", known.join(", "));
+    }
     let nearest =
         known.iter().map(|k| (strsim::osa_distance(word, k), k)).min_by_key(|(distance, _)| *distance);
     match nearest {
@@ -425,63 +320,9 @@ pub(crate) fn suggest(word: &str, known: &[&str]) -> String {
     }
 }
 
-/// Puts `${VAR}` in; `$${` stays as `${`.
-///
-/// # Errors
-/// What is wrong and what to do, naming the variable but no value.
-fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, (String, String)> {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find("${") {
-        if let Some(before) = rest[..start].strip_suffix('$') {
-            out.push_str(before);
-            out.push_str("${");
-            rest = &rest[start + 2..];
-            continue;
-        }
-        out.push_str(&rest[..start]);
-        let tail = &rest[start + 2..];
-        let end = tail
-            .find('}')
-            .ok_or_else(|| ("`${` without `}`".to_owned(), "close it, or write `$${`".to_owned()))?;
-        let name = &tail[..end];
-        let valid = !name.is_empty()
-            && !name.starts_with(|c: char| c.is_ascii_digit())
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if !valid {
-            let what = format!("`${{{}}}` names no environment variable", clip(name));
-            return Err((
-                what,
-                "use letters, digits and `_`, or write `$${` for the characters themselves".into(),
-            ));
-        }
-        match env(name) {
-            Some(value) => out.push_str(&value),
-            None => {
-                let what = format!("environment variable {name} is not set");
-                return Err((what, format!("set {name}, or write the value here")));
-            }
-        }
-        rest = &tail[end + 1..];
-    }
-    out.push_str(rest);
-    Ok(out)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_environment_is_put_in() {
-        let env = |name: &str| (name == "A").then(|| "1".to_owned());
-        assert_eq!(expand("x${A}y${A}", &env), Ok("x1y1".into()));
-        assert_eq!(expand("$${A} $5", &env), Ok("${A} $5".into()));
-        assert_eq!(expand("${B}", &env).unwrap_err().0, "environment variable B is not set");
-        assert!(
-            expand("${A", &env).is_err() && expand("${}", &env).is_err() && expand("${a-b}", &env).is_err()
-        );
-    }
 
     #[test]
     fn near_words_are_suggested_and_far_ones_are_not() {

@@ -1,8 +1,8 @@
 //! Checks of how the cluster is held together: load balancer, pools, partitions, resilience, regions.
 
 use super::{Checks, Span};
-use crate::model::Config;
 use crate::model::balancer::Strategy;
+use crate::model::names::NodeNames;
 use crate::model::resilience::ExceptionKind;
 use std::collections::BTreeMap;
 
@@ -64,6 +64,7 @@ pub(super) fn pools(checks: &mut Checks<'_>) {
 
 pub(super) fn sharding(checks: &mut Checks<'_>) {
     let config = checks.config;
+    let names = NodeNames::of(config);
     let partitions = config.sharding.partitions.iter().enumerate();
     checks.unique(partitions.map(|(i, p)| (format!("sharding.shards[{i}].id"), p.id.clone())), "the id");
     for (index, partition) in config.sharding.partitions.iter().enumerate() {
@@ -82,11 +83,11 @@ pub(super) fn sharding(checks: &mut Checks<'_>) {
             let key = format!("{prefix}.replicas");
             checks.error(&key, &[&nodes_key], [&what, "a node holds a key once", "lower it or add nodes"]);
         }
-        let names = partition.nodes.iter().enumerate();
-        checks.unique(names.map(|(i, name)| (format!("{nodes_key}[{i}]"), name.clone())), "the node");
-        let found = partition.nodes.iter().filter(|name| config.resolve_node(name).is_some()).count();
+        let listed = partition.nodes.iter().enumerate();
+        checks.unique(listed.map(|(i, name)| (format!("{nodes_key}[{i}]"), name.clone())), "the node");
+        let found = partition.nodes.iter().filter(|name| names.find(name).is_some()).count();
         for (position, name) in partition.nodes.iter().enumerate() {
-            if config.resolve_node(name).is_none() {
+            if names.find(name).is_none() {
                 let what = format!("no list has a node `{name}`");
                 let why = format!("keys of {} live on {found} of its {count} nodes", partition.id);
                 let key = format!("{nodes_key}[{position}]");
@@ -97,37 +98,6 @@ pub(super) fn sharding(checks: &mut Checks<'_>) {
                 );
             }
         }
-    }
-}
-
-impl Config {
-    /// The node that a reference from another file means, by its name: the node of that name, else of that host,
-    /// else the one host that ends with `-` and the reference. None when there is none, or more than one.
-    pub fn resolve_node(&self, reference: &str) -> Option<&str> {
-        // Name and host of each node; a group's node that has no host is found by its name only.
-        let balanced = self
-            .load_balancer
-            .nodes
-            .iter()
-            .map(|node| (node.name.as_deref().unwrap_or(&node.host), node.host.as_str()));
-        let grouped = self.routes.groups.iter().flat_map(|group| &group.nodes).map(|node| {
-            let host = match &node.endpoint {
-                crate::model::routes::Endpoint::Host { host, .. } => host.as_str(),
-                crate::model::routes::Endpoint::Unix(_) => "",
-            };
-            (node.name.as_str(), host)
-        });
-        let mut nodes: Vec<(&str, &str)> = balanced.chain(grouped).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
-        let only = |fits: &dyn Fn(&(&str, &str)) -> bool| {
-            let mut found = nodes.iter().filter(|node| fits(node));
-            found.next().filter(|_| found.next().is_none()).map(|(name, _)| *name)
-        };
-        let suffix = format!("-{reference}");
-        only(&|(name, _)| *name == reference)
-            .or_else(|| only(&|(_, host)| *host == reference))
-            .or_else(|| only(&|(_, host)| host.ends_with(&suffix)))
     }
 }
 

@@ -66,17 +66,8 @@ pub fn all() -> impl Iterator<Item = &'static Effect> {
 /// The row of a key as messages write it (`groups[3].nodes[0].port`), or of the nearest key above it: a list of plain
 /// values is one leaf.
 pub fn find(key: &str) -> Option<&'static Effect> {
-    let steps: Vec<&str> = split(key).collect();
-    let mut best: Option<(usize, &Effect)> = None;
-    for row in all() {
-        let pattern: Vec<&str> = split(row.key).collect();
-        let fits = pattern.len() <= steps.len()
-            && pattern.iter().zip(&steps).all(|(pattern, step)| *pattern == "*" || pattern == step);
-        if fits && best.is_none_or(|(length, _)| pattern.len() > length) {
-            best = Some((pattern.len(), row));
-        }
-    }
-    best.map(|(_, row)| row)
+    let fits = all().filter_map(|row| Some((match_steps(row.key, key, true)?, row)));
+    fits.max_by_key(|(steps, _)| *steps).map(|(_, row)| row)
 }
 
 /// When a change of `key` is taken over. A key with rows below it (an entry of a list that comes or goes) needs what
@@ -85,12 +76,22 @@ pub fn reload_of(key: &str) -> Reload {
     if let Some(row) = find(key) {
         return row.reload;
     }
-    let below = |row: &&Effect| {
-        let (pattern, steps): (Vec<&str>, Vec<&str>) = (split(row.key).collect(), split(key).collect());
-        pattern.len() >= steps.len() && pattern.iter().zip(&steps).all(|(p, s)| *p == "*" || p == s)
-    };
-    let boot = all().filter(below).any(|row| row.reload == Reload::Boot);
+    let boot = all().any(|row| row.reload == Reload::Boot && match_steps(row.key, key, false).is_some());
     if boot { Reload::Boot } else { Reload::Live }
+}
+
+/// Steps that a pattern and a key have in common, when the pattern (`whole`) or else the key is used up by them.
+fn match_steps(pattern: &str, key: &str, whole: bool) -> Option<usize> {
+    let (mut pattern, mut key) = (split(pattern), split(key));
+    let mut steps = 0;
+    loop {
+        match (pattern.next(), key.next()) {
+            (None, _) if whole => return Some(steps),
+            (_, None) if !whole => return Some(steps),
+            (Some(pattern), Some(step)) if pattern == "*" || pattern == step => steps += 1,
+            _ => return None,
+        }
+    }
 }
 
 /// Steps of a path; an index becomes `[]`.

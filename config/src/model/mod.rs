@@ -10,6 +10,7 @@ pub mod database;
 pub mod kubernetes;
 pub mod listeners;
 pub mod monitoring;
+pub mod names;
 pub mod network;
 pub mod pools;
 pub mod region;

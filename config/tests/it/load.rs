@@ -42,7 +42,7 @@ fn the_cluster_loads_as_it_stands() {
     assert_eq!(config.vm.entries.len(), 16);
     let group = config.group(CLUSTER).unwrap();
     assert_eq!(group.nodes.len(), 3);
-    assert_eq!(config.resolve_node("node-1"), Some("erlmcp-node-1"));
+    assert_eq!(config.resolve_node("node-1").as_deref(), Some("erlmcp-node-1"));
     assert_eq!(config.resolve_node("node-4"), None);
     assert!(!config.wants_embedded());
     let missing = loaded.report.diagnostics.iter().filter(|d| d.what.contains("`node-4`"));
@@ -156,6 +156,8 @@ fn overrides_are_checked_like_files() {
     assert_eq!(config.listeners.listeners[0].name, "main");
     assert_eq!(config.load_balancer.nodes.len(), 2);
     assert_eq!(config.runtime.cpus.to_string(), "0-1");
+    let reset = Source::default().set("runtime.driver", "epoll").set("runtime.driver", "~");
+    assert_eq!(load(&reset).unwrap().config, load(&Source::default()).unwrap().config);
     let wrong = Source::default()
         .set("runtime.drivr", "epoll")
         .set("listeners[5].name", "x")
