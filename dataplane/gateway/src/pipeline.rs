@@ -70,7 +70,7 @@ pub(crate) fn begin(state: &Shared, http1: &mut Http1) -> Option<Begun> {
     let body_bytes_max = decision.body_bytes_max(&snapshot);
     let terms = Terms::of(&request, request.keep_alive && !is_last, body_bytes_max);
     let (head_len, expects) = (request.head_len, request.expect_continue);
-    let about = About { method: request.method, http10: request.http10, framing: request.framing, expects };
+    let about = About { method: request.method, framing: request.framing, expects };
     http1.begin(head_len, &terms);
     Some(act(state, http1, decision, snapshot, &about))
 }
@@ -87,7 +87,6 @@ struct Subject<'a> {
 /// What is still to be known of a request when its head is gone.
 struct About {
     method: Method,
-    http10: bool,
     framing: Framing,
     expects: bool,
 }
@@ -236,9 +235,9 @@ fn act(state: &Shared, http1: &mut Http1, decision: Decision, snapshot: Snapshot
             if about.expects && !is_body_sent {
                 http1.send_continue();
             }
-            let (method, http10) = (about.method, about.http10);
+            let method = about.method;
             Begun::Forward(Forward {
-                snapshot, route, group, endpoint, first, host_value, method, http10, encoding, is_body_sent,
+                snapshot, route, group, endpoint, first, host_value, method, encoding, is_body_sent,
             })
         }
     }

@@ -191,6 +191,8 @@ impl Http1 {
         self.encoding = Encoding::Plain;
         self.note.status = status;
         self.replied = true;
+        // What is left of a body that nobody reads cannot be told from the next request.
+        self.keep_alive &= self.request_body.is_done();
         write(self.out_list().head_mut());
         self.end_head(false);
     }

@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use erlmcp_proto::http1::Method;
-use erlmcp_ring::SendList;
+use erlmcp_ring::{Handle, SendList};
 
 use crate::body::Encoding;
 use crate::downstream::Downstream;
@@ -38,7 +38,6 @@ pub(crate) struct Forward {
     /// Where the value of `Host` stands in it.
     pub(crate) host_value: Range<usize>,
     pub(crate) method: Method,
-    pub(crate) http10: bool,
     /// How the rest of the body leaves, and whether all of it is in `first`.
     pub(crate) encoding: Encoding,
     pub(crate) is_body_sent: bool,
@@ -57,9 +56,6 @@ impl Forward {
         self.route().read_timeout.unwrap_or(self.group().read_timeout)
     }
 
-    fn picked(&self) -> Option<&Endpoint> {
-        self.group().endpoints.iter().find(|one| one.id == self.endpoint)
-    }
 }
 
 /// How far a successful exchange has come when its head was relayed.
@@ -102,7 +98,7 @@ async fn begin(state: &Shared, down: &mut Downstream, forward: &mut Forward) -> 
     let group = &snapshot.groups[usize::from(forward.group.0)];
     let (engaged, endpoint) = acquire(state, down, group, forward.picked_in(group)).await?;
     if endpoint.id != forward.endpoint {
-        forward.retarget(endpoint);
+        forward.retarget(endpoint, &state.ring);
     }
     let first = std::mem::replace(&mut forward.first, state.ring.send_list());
     let mut up = open(down, engaged, first);
@@ -133,15 +129,20 @@ impl Forward {
         group.endpoints.iter().find(|one| one.id == self.endpoint)
     }
 
-    /// Addresses the head to another node than the one it was written for.
-    fn retarget(&mut self, endpoint: &Endpoint) {
+    /// Addresses the head to another node than the one it was written for. Copies it: this is rare.
+    fn retarget(&mut self, endpoint: &Endpoint, ring: &Handle) {
         self.endpoint = endpoint.id;
-        if self.route().host == HostPolicy::Upstream {
-            let host = endpoint.host_header.bytes();
-            let end = self.host_value.start + host.len();
-            self.first.head_mut().splice(self.host_value.clone(), host);
-            self.host_value.end = end;
+        if self.route().host != HostPolicy::Upstream {
+            return;
         }
+        let old = self.first.to_vec();
+        let mut new = Vec::with_capacity(old.len() + endpoint.host_header.len());
+        new.extend_from_slice(&old[..self.host_value.start]);
+        new.extend_from_slice(endpoint.host_header.as_bytes());
+        new.extend_from_slice(&old[self.host_value.end..]);
+        self.host_value.end = self.host_value.start + endpoint.host_header.len();
+        self.first = ring.send_list();
+        self.first.push_owned(new);
     }
 }
 

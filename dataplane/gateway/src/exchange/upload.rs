@@ -40,6 +40,12 @@ impl Upload {
     /// # Errors
     /// The client's side failed. A failure of the node's only ends the upload: its answer may still come.
     pub(crate) fn poll(&mut self, down: &mut Downstream, up: &mut Upstream) -> Result<bool, Reason> {
+        // `100 Continue` may be on its way out: without it the body does not come.
+        if self.state == State::Moving
+            && let Poll::Ready(Err(reason)) = down.poll_flush()
+        {
+            return Err(reason);
+        }
         let mut moved = false;
         while matches!(self.state, State::Moving | State::Flushing) {
             match up.poll_flush() {

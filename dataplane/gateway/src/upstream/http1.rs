@@ -12,7 +12,6 @@ use super::acquire::Engaged;
 use crate::body::{WINDOW_BYTES, transfer};
 use crate::chunk::Inbound;
 use crate::downstream::Downstream;
-use crate::link::ids::EndpointId;
 use crate::link::reason::Reason;
 
 /// Sizes that a node's reply head may have; larger than a client's, as nodes are known.
@@ -53,10 +52,6 @@ impl Http1 {
             interim: 0,
             keep_alive: true,
         }
-    }
-
-    pub(crate) fn endpoint(&self) -> EndpointId {
-        self.engaged.endpoint()
     }
 
     fn conn(&self) -> &Conn {

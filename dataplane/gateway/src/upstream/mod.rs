@@ -13,7 +13,6 @@ use erlmcp_proto::http1::{Method, Response};
 use erlmcp_ring::SendList;
 
 use crate::downstream::Downstream;
-use crate::link::ids::EndpointId;
 use crate::link::reason::Reason;
 use http1::Http1;
 
@@ -24,12 +23,6 @@ pub(crate) enum Upstream {
 }
 
 impl Upstream {
-    pub(crate) fn endpoint(&self) -> EndpointId {
-        match self {
-            Self::Http1(http1) => http1.endpoint(),
-        }
-    }
-
     /// Where request bytes are put.
     pub(crate) fn out(&mut self) -> &mut SendList {
         match self {
