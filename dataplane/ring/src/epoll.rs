@@ -161,9 +161,10 @@ impl Epoll {
             let event = self.ready[i];
             self.on_ready(tables, event.u64, event.events, events);
         }
-        events.extend(self.immediate.drain(..));
         self.run_recvs(tables, events);
         self.run_accepts(tables, events);
+        // Cancellations come last, as they do in a ring: what was received before them belongs to the old arming.
+        events.extend(self.immediate.drain(..));
     }
 
     fn on_ready(&mut self, tables: &mut Tables<'_>, data: u64, ready: u32, events: &mut Vec<Event>) {
