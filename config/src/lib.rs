@@ -8,9 +8,10 @@
 //! - **Shapes instead of a raw serde layer.** `serde` stops at the first error and knows no positions once values are
 //!   deserialized. One description per section (`shape`) gives the walk that reports all errors at once, the defaults, the
 //!   JSON Schema and the list of keys; tests hold it against the types over sampled values.
-//! - **`saphyr-parser`, not a serde YAML crate.** Its events carry positions; it is maintained, without `unsafe` at our
-//!   side of it, and two small dependencies heavy. Our own tree refuses anchors, aliases, tags, merge keys and repeated
-//!   keys, so there is no alias bomb to limit. `serde-saphyr` and `marked-yaml` bring trees of their own that stop early.
+//! - **`saphyr-parser`, not a serde YAML crate.** Its events carry positions; it has no `unsafe` of its own and brings one
+//!   small crate. Our own tree refuses anchors, aliases, tags and repeated keys, so there is no alias bomb to limit.
+//!   `serde-saphyr` is a deserializer (first error ends it), `marked-yaml` and `saphyr` build whole trees that we would
+//!   bound afterwards.
 //! - **A refused value is replaced and tainted**, so that checks between keys still run and say nothing about it.
 //! - **Types by key, not by spelling.** `"8080"` in quotes is no integer, but what `${VAR}` put in may be one; `no` and `on`
 //!   are words, never booleans.
@@ -20,6 +21,8 @@
 //! - **A route allows loopback origins by default** and every request without `Origin`: MCP servers must check it, and a
 //!   newcomer's browser tools run on loopback.
 //! - **`vm.config` changes nothing.** Its entries are noted with the value of their counterpart that is in force.
+//! - **Without `pool.yaml`, an upstream connection serves 100,000 requests**, not the 100 of the cluster's file: a new
+//!   connection every hundred requests is a choice that an operator makes, not a default.
 //! - **TLS and compression are off without their file**; with the cluster's `network.yaml` they are on, as it says.
 //! - **One secret type** masks itself in `Debug`, `Display` and serialization; messages quote the file's text, never what
 //!   the environment put in its place.

@@ -238,6 +238,16 @@ pub struct Network {
 }
 
 impl Network {
+    /// The address as written; bits below the prefix mean nothing.
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Leading bits that must agree: at most 32 or 128.
+    pub const fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
     /// Whether `ip` lies in it. IPv4 inside IPv6 (`::ffff:a.b.c.d`) counts as IPv4.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.address, ip.to_canonical()) {

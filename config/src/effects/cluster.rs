@@ -27,13 +27,21 @@ pub(super) const ROWS: &[Effect] = &[
         "dataplane/gateway",
         "pools per protocol",
     ),
-    later("connection_pools.http_pool.max_connections", "dataplane/gateway", "pools per protocol"),
-    later(
-        "connection_pools.http_pool.max_requests_per_connection",
-        "dataplane/gateway",
-        "pools per protocol",
+    built(
+        "connection_pools.http_pool.max_connections",
+        "controlplane/src/publish/build.rs",
+        "controlplane/src/publish/build.rs",
     ),
-    later("connection_pools.http_pool.keep_alive", "dataplane/gateway", "pools per protocol"),
+    built(
+        "connection_pools.http_pool.max_requests_per_connection",
+        "dataplane/gateway/src/upstream/pool.rs",
+        "dataplane/gateway/tests",
+    ),
+    built(
+        "connection_pools.http_pool.keep_alive",
+        "dataplane/gateway/src/upstream/pool.rs",
+        "dataplane/gateway/tests",
+    ),
     later("connection_pools.http_pool.connection_timeout", "dataplane/gateway", "pools per protocol"),
     later("connection_pools.http_pool.read_timeout", "dataplane/gateway", "pools per protocol"),
     later("connection_pools.http_pool.pool_recycle", "dataplane/gateway", "pools per protocol"),
@@ -163,22 +171,30 @@ pub(super) const ROWS: &[Effect] = &[
     later("resilience.bulkheads.max_concurrent_requests", "dataplane/gateway", "bulkheads"),
     later("resilience.bulkheads.max_wait_time", "dataplane/gateway", "bulkheads"),
     later("resilience.bulkheads.queue_capacity", "dataplane/gateway", "bulkheads"),
-    built("resilience.timeouts.connect", "dataplane/gateway/src/upstream", "dataplane/gateway/src/upstream"),
-    built("resilience.timeouts.read", "dataplane/gateway/src/upstream", "dataplane/gateway/src/upstream"),
-    built("resilience.timeouts.write", "dataplane/gateway/src/upstream", "dataplane/gateway/src/upstream"),
-    built("resilience.timeouts.idle", "dataplane/gateway/src/upstream", "dataplane/gateway/src/upstream"),
+    built("resilience.timeouts.connect", "dataplane/gateway/src/upstream", "dataplane/gateway/tests"),
+    built("resilience.timeouts.read", "dataplane/gateway/src/upstream", "dataplane/gateway/tests"),
+    built("resilience.timeouts.write", "dataplane/gateway/src/upstream", "dataplane/gateway/tests"),
+    built("resilience.timeouts.idle", "dataplane/gateway/src/upstream", "dataplane/gateway/tests"),
     later("monitoring.metrics.collection_interval", "controlplane", "telemetry"),
     later("monitoring.metrics.retention_period", "controlplane", "telemetry"),
     built(
         "monitoring.metrics.export.prometheus.enabled",
-        "controlplane/src/lib.rs",
-        "controlplane/src/lib.rs",
+        "controlplane/src/run/sockets.rs",
+        "controlplane/src/run/sockets.rs",
     )
     .boot(),
-    built("monitoring.metrics.export.prometheus.port", "controlplane/src/lib.rs", "controlplane/src/lib.rs")
-        .boot(),
-    built("monitoring.metrics.export.prometheus.path", "controlplane/src/lib.rs", "controlplane/src/lib.rs")
-        .boot(),
+    built(
+        "monitoring.metrics.export.prometheus.port",
+        "controlplane/src/run/sockets.rs",
+        "controlplane/src/run/sockets.rs",
+    )
+    .boot(),
+    built(
+        "monitoring.metrics.export.prometheus.path",
+        "controlplane/src/run/sockets.rs",
+        "controlplane/src/run/sockets.rs",
+    )
+    .boot(),
     later("monitoring.metrics.export.opentelemetry.enabled", "controlplane", "telemetry"),
     later("monitoring.metrics.export.opentelemetry.endpoint", "controlplane", "telemetry"),
     later("monitoring.resource_usage.cpu_thresholds.warning", "controlplane", "resource thresholds"),

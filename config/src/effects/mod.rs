@@ -1,7 +1,7 @@
 //! Where each key acts: one row per leaf key of every file, `vm.config`'s entries too.
 //!
 //! A test walks the shapes, the shipped cluster and this table, and fails when a key has no row or a row no key; another
-//! one fails when a row names a file that is not there. A key whose effect is not built yet says so, and `check` warns
+//! one fails when a row names a file that is not there, or one without tests. A key whose effect is not built yet says so, and `check` warns
 //! for whoever writes it.
 
 mod cluster;
@@ -14,7 +14,7 @@ pub struct Effect {
     pub key: &'static str,
     /// File or folder in the repository that acts on it (or will).
     pub place: &'static str,
-    /// File whose tests show it; empty while it is not built.
+    /// File or folder whose tests show it; empty while it is not built.
     pub test: &'static str,
     /// Whether it acts.
     pub status: Status,
@@ -106,6 +106,7 @@ fn split(key: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+    use std::path::Path;
 
     #[test]
     fn every_leaf_key_has_one_row_and_every_row_a_key() {
@@ -127,15 +128,28 @@ mod tests {
 
     #[test]
     fn every_row_names_what_is_there() {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut tested = BTreeSet::new();
         for row in all() {
             assert_eq!(row.status == Status::Built, !row.test.is_empty(), "{}", row.key);
             if row.status == Status::Built {
-                for path in [row.place, row.test] {
-                    assert!(root.join(path).exists(), "{}: {path} is not there", row.key);
-                }
+                assert!(root.join(row.place).exists(), "{}: {} is not there", row.key, row.place);
+                tested.insert(row.test);
             }
         }
+        for path in tested {
+            assert!(has_tests(&root.join(path)), "{path}: no test is there");
+        }
+    }
+
+    /// Whether a file, or one in a folder, has tests. The end-to-end suites are tests as a whole.
+    fn has_tests(path: &Path) -> bool {
+        if path.is_dir() {
+            let mut files = std::fs::read_dir(path).into_iter().flatten().flatten();
+            return path.ends_with("e2e") || files.any(|file| has_tests(&file.path()));
+        }
+        std::fs::read_to_string(path)
+            .is_ok_and(|text| text.contains("#[test]") || text.contains("#[tokio::test"))
     }
 
     #[test]

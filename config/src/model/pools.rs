@@ -176,7 +176,7 @@ pub(crate) const POOLS: &[Field] = &[
             def(
                 "max_requests_per_connection",
                 int(1, 1_000_000_000),
-                "100",
+                "100000",
                 "after which a connection is closed",
             ),
             def(

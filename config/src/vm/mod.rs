@@ -1,7 +1,7 @@
 //! `vm.config`: what an Erlang node would have read. Nothing of it is in force here; each entry's counterpart in
 //! `runtime.yaml` is named, with the value that holds.
 //!
-//! Owns the table of counterparts. The terms are read in [`term`], which knows nothing of their meaning.
+//! Owns the table of counterparts. The terms are read in `term`, which knows nothing of their meaning.
 
 mod term;
 
