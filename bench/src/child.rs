@@ -22,12 +22,12 @@ const LOG_TAIL_BYTES: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {
     /// The program could not be started.
-    #[error("cannot start `{command}`: {source}")]
+    #[error("cannot start `{command}`: {cause}")]
     Start {
         /// The command line.
         command: String,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The program ended although it should run.
     #[error("`{command}` ended early ({status}); {log}")]
@@ -52,12 +52,12 @@ pub enum ChildError {
         log: String,
     },
     /// The system refused something else.
-    #[error("`{command}`: {source}")]
+    #[error("`{command}`: {cause}")]
     System {
         /// The command line.
         command: String,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -123,7 +123,7 @@ impl ServerSpec {
     /// [`ChildError::Start`] when the log or the process cannot be made.
     pub fn start(&self, log: impl Into<PathBuf>) -> Result<Server, ChildError> {
         let log = log.into();
-        let start = |source| ChildError::Start { command: self.line(), source };
+        let start = |cause| ChildError::Start { command: self.line(), cause };
         if let Some(folder) = log.parent() {
             fs::create_dir_all(folder).map_err(start)?;
         }
@@ -178,7 +178,7 @@ impl Server {
     pub fn ended(&mut self) -> Result<Option<ExitStatus>, ChildError> {
         if self.ended.is_none() {
             let seen = self.child.try_wait();
-            self.ended = seen.map_err(|source| ChildError::System { command: self.line.clone(), source })?;
+            self.ended = seen.map_err(|cause| ChildError::System { command: self.line.clone(), cause })?;
         }
         Ok(self.ended)
     }
@@ -193,7 +193,7 @@ impl Server {
         }
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let sent = pid.map_or(Ok(()), |pid| kill_process(pid, signal));
-        sent.map_err(|source| ChildError::System { command: self.line.clone(), source: source.into() })
+        sent.map_err(|cause| ChildError::System { command: self.line.clone(), cause: cause.into() })
     }
 
     /// SIGTERM, then waits for the end.
@@ -213,7 +213,7 @@ impl Server {
         if let Some(status) = self.ended()? {
             return Ok(status);
         }
-        let system = |source| ChildError::System { command: self.line.clone(), source };
+        let system = |cause| ChildError::System { command: self.line.clone(), cause };
         self.child.kill().map_err(system)?;
         let status = self.child.wait().map_err(system)?;
         self.ended = Some(status);

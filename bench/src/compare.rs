@@ -102,28 +102,28 @@ pub struct Comparison {
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError {
     /// A server did not start or end as it should.
-    #[error("{name}: {source}")]
+    #[error("{name}: {cause}")]
     Server {
         /// The candidate.
         name: String,
         /// What went wrong.
-        source: ChildError,
+        cause: ChildError,
     },
     /// The load generator failed.
-    #[error("{name}: {source}")]
+    #[error("{name}: {cause}")]
     Load {
         /// The candidate.
         name: String,
         /// What went wrong.
-        source: WrkError,
+        cause: WrkError,
     },
     /// The kernel would not say what the server used.
-    #[error("{name}: cannot read its CPU time: {source}")]
+    #[error("{name}: cannot read its CPU time: {cause}")]
     Cpu {
         /// The candidate.
         name: String,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A server gave not one reply.
     #[error("{0}: not one reply under load")]
@@ -171,7 +171,9 @@ pub fn answers(addr: SocketAddr, path: &str) -> bool {
         let mut stream = TcpStream::connect_timeout(&addr, limit)?;
         stream.set_read_timeout(Some(limit))?;
         stream.set_write_timeout(Some(limit))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n")?;
+        // In one piece: a server that answers the first bytes and closes would reset what comes after them.
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
         let mut start = [0; STATUS.len()];
         stream.read_exact(&mut start)?;
         Ok(start == STATUS)
@@ -181,15 +183,15 @@ pub fn answers(addr: SocketAddr, path: &str) -> bool {
 
 fn measure(plan: &Plan, candidate: &Candidate, log: &Path) -> Result<Sample, CompareError> {
     let name = || candidate.name.clone();
-    let server_failed = |source| CompareError::Server { name: name(), source };
+    let server_failed = |cause| CompareError::Server { name: name(), cause };
     let load = |duration| {
         let url = format!("http://{}{}", candidate.addr, plan.path);
         let load = Load { url, connections: plan.connections, duration, cpus: plan.load_cpus.clone() };
-        wrk::run(&load).map_err(|source| CompareError::Load { name: name(), source })
+        wrk::run(&load).map_err(|cause| CompareError::Load { name: name(), cause })
     };
     let mut server = candidate.server.start(log).map_err(server_failed)?;
     let pid = server.pid();
-    let cpu = || procfs::cpu_time(pid).map_err(|source| CompareError::Cpu { name: name(), source });
+    let cpu = || procfs::cpu_time(pid).map_err(|cause| CompareError::Cpu { name: name(), cause });
     let ready = server.wait_for("reply with 200", READY_LIMIT, |_| answers(candidate.addr, &plan.path));
     ready.map_err(server_failed)?;
     load(WARM_UP)?;

@@ -66,30 +66,30 @@ pub const TABLE_HEAD: &str =
 #[derive(Debug, thiserror::Error)]
 pub enum IdleError {
     /// The proxy did not start or end.
-    #[error("{name}: {source}")]
+    #[error("{name}: {cause}")]
     Server {
         /// The proxy.
         name: String,
         /// What went wrong.
-        source: ChildError,
+        cause: ChildError,
     },
     /// A stream could not be opened.
-    #[error("{name}: stream {number}: {source}")]
+    #[error("{name}: stream {number}: {cause}")]
     Stream {
         /// The proxy.
         name: String,
         /// The stream, from 1.
         number: u32,
         /// What went wrong.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Its memory could not be read.
-    #[error("{name}: cannot read its memory: {source}")]
+    #[error("{name}: cannot read its memory: {cause}")]
     Memory {
         /// The proxy.
         name: String,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -100,17 +100,17 @@ pub enum IdleError {
 pub fn run(candidate: &Candidate, path: &str, streams: (u32, u32), log: &Path) -> Result<Idle, IdleError> {
     let name = || candidate.name.clone();
     let mut server =
-        candidate.server.start(log).map_err(|source| IdleError::Server { name: name(), source })?;
+        candidate.server.start(log).map_err(|cause| IdleError::Server { name: name(), cause })?;
     let ready = server.wait_for("reply with 200", READY_LIMIT, |_| answers(candidate.addr, "/"));
-    ready.map_err(|source| IdleError::Server { name: name(), source })?;
+    ready.map_err(|cause| IdleError::Server { name: name(), cause })?;
 
-    let read = || settled(server.pid()).map_err(|source| IdleError::Memory { name: name(), source });
+    let read = || settled(server.pid()).map_err(|cause| IdleError::Memory { name: name(), cause });
     let mut held = Vec::new();
     let mut open = |count: u32| {
         while held.len() < count as usize {
             let number = held.len() as u32 + 1;
             let stream = open_stream(candidate.addr, path);
-            held.push(stream.map_err(|source| IdleError::Stream { name: name(), number, source })?);
+            held.push(stream.map_err(|cause| IdleError::Stream { name: name(), number, cause })?);
         }
         Ok(())
     };
@@ -125,10 +125,11 @@ pub fn run(candidate: &Candidate, path: &str, streams: (u32, u32), log: &Path) -
 fn open_stream(addr: SocketAddr, path: &str) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&addr, STREAM_LIMIT)?;
     stream.set_read_timeout(Some(STREAM_LIMIT))?;
-    write!(
-        stream,
+    let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {addr}\r\nAccept: text/event-stream\r\nUser-Agent: idle\r\n\r\n"
-    )?;
+    );
+    // In one piece, as clients send it.
+    stream.write_all(request.as_bytes())?;
     let mut start = Vec::new();
     let mut piece = [0; 1024];
     while !start.windows(4).any(|bytes| bytes == b": hi") {

@@ -38,7 +38,7 @@ pub struct Seen {
 pub enum WrkError {
     /// It could not be started.
     #[error("cannot run taskset and wrk: {0}; `cargo xtask setup` installs them")]
-    Start(#[from] io::Error),
+    Start(io::Error),
     /// It failed or printed something else than a result.
     #[error("wrk gave no result ({0})")]
     NoResult(String),
@@ -53,7 +53,7 @@ pub fn run(load: &Load) -> Result<Seen, WrkError> {
     let mut command = Command::new("taskset");
     command.args(["-c", &load.cpus, "wrk", "-t1", "--latency"]);
     command.args([format!("-c{}", load.connections), format!("-d{seconds}s"), load.url.clone()]);
-    let done = command.output()?;
+    let done = command.output().map_err(WrkError::Start)?;
     let text = String::from_utf8_lossy(&done.stdout);
     parse(&text).ok_or_else(|| {
         let errors = String::from_utf8_lossy(&done.stderr);

@@ -29,20 +29,20 @@ impl Default for Roots {
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// A file that every Linux has cannot be read.
-    #[error("cannot read {path}: {source}; is /proc mounted?", path = .path.display())]
+    #[error("cannot read {path}: {cause}; is /proc mounted?", path = .path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A list of processors makes no sense.
-    #[error("cannot understand {path}: {source}", path = .path.display())]
+    #[error("cannot understand {path}: {cause}", path = .path.display())]
     List {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: CpuListError,
+        cause: CpuListError,
     },
     /// A line is missing from a file that has it on every Linux.
     #[error("{path} has no line `{line}`", path = .path.display())]
@@ -187,12 +187,12 @@ fn optional_list(path: &Path) -> Result<Option<BTreeSet<usize>>, ProbeError> {
 }
 
 fn parse_list(path: &Path, text: &str) -> Result<BTreeSet<usize>, ProbeError> {
-    cpu_list::parse(text).map_err(|source| ProbeError::List { path: path.into(), source })
+    cpu_list::parse(text).map_err(|cause| ProbeError::List { path: path.into(), cause })
 }
 
 /// What follows `start` on the line that starts with it.
 fn line(path: &Path, start: &'static str) -> Result<String, ProbeError> {
-    let text = fs::read_to_string(path).map_err(|source| ProbeError::Read { path: path.into(), source })?;
+    let text = fs::read_to_string(path).map_err(|cause| ProbeError::Read { path: path.into(), cause })?;
     let found = text.lines().find_map(|line| line.strip_prefix(start));
     found.map(|rest| rest.trim().to_owned()).ok_or(ProbeError::Missing { path: path.into(), line: start })
 }
