@@ -16,17 +16,25 @@ use crate::sys::Mapping;
 
 /// No buffer, at the end of a queue.
 pub(crate) const NO_CODE: u16 = u16::MAX;
-/// Marks a code of the large group.
-const LARGE_BIT: u16 = 1 << 15;
+/// Bits of a buffer's number in a code; the group is above.
+const BID_BITS: u32 = 14;
+/// Index of the group on the heap.
+pub(crate) const OVERFLOW: usize = 2;
+/// What the heap group may hold: buffers, and bytes in them.
+const OVERFLOW_COUNT: u16 = 4096;
+const OVERFLOW_BYTES_MAX: usize = 64 << 20;
 
-/// A buffer of either group in 16 bits.
+/// The groups of a shard: small, large, and the one on the heap.
+pub(crate) type Groups = [Rc<Group>; 3];
+
+/// A buffer of any group in 16 bits.
 pub(crate) const fn code(group: usize, bid: u16) -> u16 {
-    if group == 0 { bid } else { bid | LARGE_BIT }
+    ((group as u16) << BID_BITS) | bid
 }
 
 /// The group and buffer of a code.
 pub(crate) const fn decode(code: u16) -> (usize, u16) {
-    ((code >> 15) as usize, code & !LARGE_BIT)
+    ((code >> BID_BITS) as usize, code & ((1 << BID_BITS) - 1))
 }
 
 #[derive(Default)]
@@ -99,8 +107,13 @@ impl Book {
         refs.set(refs.get() + 1);
     }
 
-    /// Ends one lease; the last one frees the buffer.
-    pub(crate) fn release(&self, bid: u16) {
+    /// Few are left: what is received now is better copied away.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.available() < (self.count() / 4).max(1)
+    }
+
+    /// Ends one lease; the last one frees the buffer, and is told.
+    fn release(&self, bid: u16) -> bool {
         let refs = &self.meta[usize::from(bid)].refs;
         debug_assert!(refs.get() > 0, "a lease ends once");
         refs.set(refs.get() - 1);
@@ -108,6 +121,7 @@ impl Book {
             self.leased.set(self.leased.get() - 1);
             self.free.borrow_mut().push(bid);
         }
+        refs.get() == 0
     }
 
     pub(crate) fn len_of(&self, bid: u16) -> u32 {
@@ -161,12 +175,19 @@ impl BufferRing {
     }
 }
 
+/// Where the bytes are.
+enum Memory {
+    /// Buffers of one size, for the kernel.
+    Mapped { mapping: Mapping, stride: usize },
+    /// Each as long as what was copied into it.
+    Heap { buffers: RefCell<Vec<Box<[u8]>>>, bytes: Cell<usize> },
+}
+
 /// One group of buffers. Lives as long as the last lease on it.
 pub(crate) struct Group {
     book: Book,
-    memory: Mapping,
+    memory: Memory,
     size: u32,
-    stride: usize,
     ring: Option<BufferRing>,
 }
 
@@ -181,7 +202,7 @@ impl Group {
     /// With `ring` the buffers are meant for the kernel: [`Self::ring_entries`] is what to register.
     pub(crate) fn new(config: GroupConfig, ring: bool) -> std::io::Result<Self> {
         let stride = stride_of(config.size);
-        let memory = Mapping::new(stride * usize::from(config.count))?;
+        let mapping = Mapping::new(stride * usize::from(config.count))?;
         let ring = if ring {
             let count = config.count.next_power_of_two();
             let entries = Mapping::new(usize::from(count) * size_of::<BufRingEntry>())?;
@@ -189,7 +210,8 @@ impl Group {
         } else {
             None
         };
-        Ok(Self { book: Book::new(config.count), memory, size: config.size, stride, ring })
+        let memory = Memory::Mapped { mapping, stride };
+        Ok(Self { book: Book::new(config.count), memory, size: config.size, ring })
     }
 
     pub(crate) fn book(&self) -> &Book {
@@ -205,11 +227,57 @@ impl Group {
         self.ring.as_ref().map(|ring| (ring.entries.at() as u64, ring.mask + 1))
     }
 
+    /// The group that takes copies when another one runs short, so that connections that nobody reads, or whose
+    /// tasks hold on to what they received, cannot take the last buffers from all others.
+    pub(crate) fn overflow() -> Self {
+        let memory = Memory::Heap { buffers: RefCell::new(Vec::new()), bytes: Cell::new(0) };
+        Self { book: Book::new(OVERFLOW_COUNT), memory, size: u32::MAX, ring: None }
+    }
+
+    /// Copies `bytes` into a leased buffer of the heap group; `None` when its bounds are reached.
+    pub(crate) fn copy_in(&self, bytes: &[u8]) -> Option<u16> {
+        let Memory::Heap { buffers, bytes: used } = &self.memory else { return None };
+        if used.get() + bytes.len() > OVERFLOW_BYTES_MAX {
+            return None;
+        }
+        let bid = self.book.take_free()?;
+        let mut buffers = buffers.borrow_mut();
+        let at = usize::from(bid);
+        if buffers.len() <= at {
+            buffers.resize_with(at + 1, Box::default);
+        }
+        buffers[at] = bytes.into();
+        used.set(used.get() + bytes.len());
+        self.book.lease(bid, bytes.len() as u32).then_some(bid)
+    }
+
+    /// Ends one lease on a buffer.
+    pub(crate) fn release(&self, bid: u16) {
+        let freed = self.book.release(bid);
+        if let (true, Memory::Heap { buffers, bytes }) = (freed, &self.memory) {
+            let buffer = std::mem::take(&mut buffers.borrow_mut()[usize::from(bid)]);
+            bytes.set(bytes.get() - buffer.len());
+        }
+    }
+
+    /// The bytes received into a leased buffer.
+    pub(crate) fn received(&self, bid: u16) -> &[u8] {
+        let len = self.book.len_of(bid).min(self.size) as usize;
+        // SAFETY: the buffer has at least `len` bytes, all initialized, and nobody writes it while it is leased.
+        unsafe { std::slice::from_raw_parts(self.at(bid), len) }
+    }
+
     /// Where a buffer begins.
     pub(crate) fn at(&self, bid: u16) -> *mut u8 {
-        debug_assert!(u32::from(bid) < self.book.count());
-        // SAFETY: `bid` is below the number of buffers that the memory was made for.
-        unsafe { self.memory.at().add(usize::from(bid) * self.stride) }
+        match &self.memory {
+            Memory::Mapped { mapping, stride } => {
+                debug_assert!(u32::from(bid) < self.book.count());
+                // SAFETY: `bid` is below the number of buffers that the memory was made for.
+                unsafe { mapping.at().add(usize::from(bid) * stride) }
+            }
+            // A box does not move with the vector that holds it.
+            Memory::Heap { buffers, .. } => buffers.borrow()[usize::from(bid)].as_ptr().cast_mut(),
+        }
     }
 
     /// Hands all free buffers to the kernel with one store.
@@ -239,7 +307,7 @@ pub struct Lease {
     at: u32,
     len: u32,
     bid: u16,
-    large: bool,
+    index: u8,
 }
 
 const _: () = assert!(size_of::<Lease>() <= 24);
@@ -248,12 +316,12 @@ impl Lease {
     /// Takes over one reference that the book already counts.
     pub(crate) fn new(group: &Rc<Group>, index: usize, bid: u16) -> Self {
         let len = group.book.len_of(bid).min(group.size);
-        Self { group: Rc::clone(group), at: 0, len, bid, large: index == 1 }
+        Self { group: Rc::clone(group), at: 0, len, bid, index: index as u8 }
     }
 
-    /// 0 small, 1 large.
+    /// The index of its group.
     pub(crate) fn group_index(&self) -> usize {
-        usize::from(self.large)
+        usize::from(self.index)
     }
 
     /// Forgets the first `n` bytes.
@@ -289,7 +357,7 @@ impl Lease {
             at: self.at + start as u32,
             len: (end - start) as u32,
             bid: self.bid,
-            large: self.large,
+            index: self.index,
         }
     }
 
@@ -314,7 +382,7 @@ impl Deref for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.group.book.release(self.bid);
+        self.group.release(self.bid);
     }
 }
 
@@ -337,6 +405,50 @@ mod tests {
             let sets: std::collections::BTreeSet<usize> = (0..64).map(|n| n * stride / 64 % 64).collect();
             assert_eq!(sets.len(), 64, "{size}");
         }
+    }
+
+    #[test]
+    fn copies_are_bounded_and_freed() {
+        let group = Rc::new(Group::overflow());
+        let half = vec![7; OVERFLOW_BYTES_MAX / 2];
+        let leases: Vec<Lease> =
+            (0..2).map(|_| Lease::new(&group, OVERFLOW, group.copy_in(&half).expect("fits"))).collect();
+        assert_eq!(group.copy_in(b"x"), None, "no byte beyond the bound");
+        assert!(*leases[1] == half[..]);
+        drop(leases);
+        assert_eq!(group.book().leased(), 0);
+        let bids: Vec<u16> = (0..OVERFLOW_COUNT).map(|_| group.copy_in(b"x").expect("fits")).collect();
+        assert_eq!(group.copy_in(b"x"), None, "no buffer beyond the bound");
+        bids.into_iter().for_each(|bid| group.release(bid));
+    }
+
+    #[test]
+    fn returns_reach_the_kernel_with_one_store_per_turn() {
+        let group = Group::new(GroupConfig { count: 4, size: 64 }, true).expect("memory");
+        let tail = || {
+            let ring = group.ring.as_ref().expect("a ring");
+            // SAFETY: the base of the mapped entries.
+            let tail = unsafe { BufRingEntry::tail(ring.entry(0)) };
+            // SAFETY: it lies in the mapping.
+            unsafe { tail.read_volatile() }
+        };
+        group.publish();
+        assert_eq!(tail(), 4);
+        for bid in [2, 0, 3] {
+            assert!(group.book().lease(bid, 1));
+            group.release(bid);
+            assert_eq!(tail(), 4, "not before the turn's end");
+        }
+        group.publish();
+        assert_eq!(tail(), 7);
+        let ring = group.ring.as_ref().expect("a ring");
+        let order: Vec<u16> = (4..7)
+            .map(|n| {
+                // SAFETY: an entry inside the mapping.
+                unsafe { &*ring.entry(n) }.bid()
+            })
+            .collect();
+        assert_eq!(order, [2, 0, 3]);
     }
 
     #[test]

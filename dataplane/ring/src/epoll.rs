@@ -6,11 +6,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::buffers::Group;
+use crate::buffers::Groups;
 use crate::slab::{Key, Slab};
 use crate::stats::RingStats;
 use crate::sys;
@@ -30,7 +29,7 @@ pub(crate) struct Tables<'a> {
 pub(crate) struct Epoll {
     epoll: OwnedFd,
     ready: Box<[libc::epoll_event]>,
-    groups: [Rc<Group>; 2],
+    groups: Groups,
     stats: Arc<RingStats>,
     /// Events that came about without a wait: cancellations.
     immediate: VecDeque<Event>,
@@ -43,7 +42,7 @@ pub(crate) struct Epoll {
 
 impl Epoll {
     pub(crate) fn new(
-        groups: &[Rc<Group>; 2],
+        groups: &Groups,
         wake_fd: RawFd,
         stats: &Arc<RingStats>,
         window: u32,

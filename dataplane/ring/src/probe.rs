@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::buffers::Group;
+use crate::buffers::{Group, Groups};
 use crate::config::{DriverChoice, DriverKind, ShardConfig};
 use crate::slab::Key;
 use crate::stats::RingStats;
@@ -137,7 +137,7 @@ fn accepted_flags(cfg: &ShardConfig) -> Result<u32, FallbackReason> {
 /// A ring for the probe and the steps on it.
 struct Trial {
     uring: Uring,
-    groups: [Rc<Group>; 2],
+    groups: Groups,
     events: Vec<Event>,
 }
 
@@ -172,7 +172,7 @@ impl Trial {
 fn exercise(cfg: &ShardConfig, flags: u32, credit: bool) -> Result<(), FallbackReason> {
     let ring = build(flags, cfg.sq_entries, cfg.cq_entries).map_err(FallbackReason::os("set up a ring"))?;
     let group = |config| Group::new(config, true).map(Rc::new).map_err(FallbackReason::os("map buffers"));
-    let groups = [group(cfg.small)?, group(cfg.large)?];
+    let groups = [group(cfg.small)?, group(cfg.large)?, Rc::new(Group::overflow())];
     let eventfd = sys::eventfd().map_err(FallbackReason::os("make an eventfd"))?;
     let stats = Arc::new(RingStats::default());
     let uring = Uring::new(ring, flags, credit, &groups, eventfd.as_raw_fd(), &stats)
@@ -204,7 +204,7 @@ fn exercise_group(trial: &mut Trial, group: usize, credit: bool) -> Result<(), F
         if !book.lease(bid, 2) {
             return Err(FallbackReason::new(RECV, 0));
         }
-        book.release(bid);
+        trial.groups[group].release(bid);
         trial.groups[group].publish();
     }
     if credit {

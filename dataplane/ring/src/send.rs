@@ -99,8 +99,8 @@ impl Block {
     }
 
     /// Leases per group.
-    pub(crate) fn leases(&self) -> [u32; 2] {
-        let mut count = [0; 2];
+    pub(crate) fn leases(&self) -> [u32; 3] {
+        let mut count = [0; 3];
         for part in &self.parts {
             if let Part::Leased(lease) = part {
                 count[lease.group_index()] += 1;

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::addr::SockAddr;
-use crate::buffers::Group;
+use crate::buffers::{Group, Groups};
 use crate::config::{DriverKind, RecvMode, ShardConfig};
 use crate::conn::Conn;
 use crate::epoll::Epoll;
@@ -53,7 +53,7 @@ struct Core {
     io: RefCell<Io>,
     exec: Rc<Exec>,
     pool: Rc<Pool>,
-    groups: [Rc<Group>; 2],
+    groups: Groups,
     remote: Arc<Remote>,
     stats: Arc<RingStats>,
     clock: Clock,
@@ -80,7 +80,7 @@ impl Shard {
         let in_kernel = chosen.kind == DriverKind::IoUring;
         let group =
             |config| Group::new(config, in_kernel).map(Rc::new).map_err(StartError::os("map buffers"));
-        let groups = [group(cfg.small)?, group(cfg.large)?];
+        let groups = [group(cfg.small)?, group(cfg.large)?, Rc::new(Group::overflow())];
         let stats = Arc::new(RingStats::default());
         let eventfd = sys::eventfd().map_err(StartError::os("make an eventfd"))?;
         let remote = Arc::new(Remote::new(eventfd, Arc::clone(&stats)));

@@ -4,9 +4,8 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{OwnedFd, RawFd};
-use std::rc::Rc;
 
-use crate::buffers::{Group, NO_CODE, code, decode};
+use crate::buffers::{Groups, NO_CODE, code, decode};
 use crate::error::IoError;
 use crate::exec::NO_TASK;
 use crate::listener::Accepted;
@@ -169,7 +168,7 @@ impl Queue {
     }
 
     /// Appends a buffer that its book has just leased.
-    pub(crate) fn push(&mut self, groups: &[Rc<Group>; 2], group: usize, bid: u16) {
+    pub(crate) fn push(&mut self, groups: &Groups, group: usize, bid: u16) {
         let code = code(group, bid);
         if self.is_empty() {
             self.head = code;
@@ -183,7 +182,7 @@ impl Queue {
     }
 
     /// Takes the first buffer: its group and number.
-    pub(crate) fn pop(&mut self, groups: &[Rc<Group>; 2]) -> Option<(usize, u16)> {
+    pub(crate) fn pop(&mut self, groups: &Groups) -> Option<(usize, u16)> {
         if self.is_empty() {
             return None;
         }
@@ -313,8 +312,10 @@ impl ListenerSlot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::buffers::Group;
     use crate::config::GroupConfig;
     use proptest::prelude::*;
+    use std::rc::Rc;
 
     #[test]
     fn user_data_round_trips() {
@@ -329,7 +330,7 @@ mod tests {
         fn queues_keep_order_across_groups(ops in prop::collection::vec(any::<(bool, bool, u8)>(), 1..200)) {
             let config = GroupConfig { count: 16, size: 64 };
             let group = || Rc::new(Group::new(config, false).expect("memory"));
-            let groups = [group(), group()];
+            let groups = [group(), group(), Rc::new(Group::overflow())];
             let mut queue = Queue::new();
             let mut model = VecDeque::new();
             for (push, large, len) in ops {
@@ -342,7 +343,7 @@ mod tests {
                     let popped = queue.pop(&groups);
                     prop_assert_eq!(popped, model.pop_front().map(|(g, bid, _)| (g, bid)));
                     if let Some((g, bid)) = popped {
-                        groups[g].book().release(bid);
+                        groups[g].release(bid);
                     }
                 }
                 prop_assert_eq!(usize::from(queue.count()), model.len());

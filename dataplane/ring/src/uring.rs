@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use io_uring::squeue::Entry;
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode};
 
-use crate::buffers::Group;
+use crate::buffers::{Group, Groups};
 use crate::slab::Key;
 use crate::stats::RingStats;
 use crate::table::{Event, Op, user_data};
@@ -92,7 +91,7 @@ pub(crate) fn register_group(ring: &IoUring, index: usize, group: &Group) -> io:
 
 pub(crate) struct Uring {
     ring: IoUring,
-    groups: [Rc<Group>; 2],
+    groups: Groups,
     stats: Arc<RingStats>,
     /// Cancellations and other submissions that found the queue full, in order.
     cancels: VecDeque<Entry>,
@@ -112,7 +111,7 @@ impl Uring {
         ring: IoUring,
         flags: u32,
         recv_credit: bool,
-        groups: &[Rc<Group>; 2],
+        groups: &Groups,
         wake_fd: RawFd,
         stats: &Arc<RingStats>,
     ) -> io::Result<Self> {
@@ -293,9 +292,9 @@ impl Uring {
 
     /// Closes the ring after its last completion.
     pub(crate) fn finish(self) {
-        for index in 0..self.groups.len() {
+        for index in 0..2u16 {
             // Fails only if it was never registered; the ring's own end would do the same.
-            let _ = self.ring.submitter().unregister_buf_ring(index as u16);
+            let _ = self.ring.submitter().unregister_buf_ring(index);
         }
     }
 

@@ -30,15 +30,6 @@ fn reset(stream: TcpStream) {
     drop(stream);
 }
 
-fn shrink_send_buffer(stream: &impl AsRawFd, option: i32) {
-    let size: i32 = 4096;
-    // SAFETY: `size` is a readable int of the length given.
-    let result = unsafe {
-        libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const size).cast(), 4)
-    };
-    assert_eq!(result, 0);
-}
-
 #[test]
 fn bytes_arrive_in_order_both_ways_past_every_buffer() {
     const N: usize = 3 << 20;

@@ -124,7 +124,7 @@ impl Io {
     pub(crate) fn close(&mut self, key: Key) {
         let Some(slot) = self.conns.get_mut(key) else { return };
         while let Some((group, bid)) = slot.queue.pop(&self.groups) {
-            self.groups[group].book().release(bid);
+            self.groups[group].release(bid);
         }
         slot.bits.set(Bits::CLOSING);
         (slot.recv_task, slot.send_task) = (NO_TASK, NO_TASK);

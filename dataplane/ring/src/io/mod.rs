@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::buffers::Group;
+use crate::buffers::Groups;
 use crate::config::ShardConfig;
 use crate::epoll::{Epoll, Tables};
 use crate::exec::Exec;
@@ -36,7 +36,7 @@ pub(crate) struct Io {
     listeners: Slab<ListenerSlot>,
     /// Connections that wait for buffers of a group, first come, first served.
     starved: [VecDeque<Key>; 2],
-    groups: [Rc<Group>; 2],
+    groups: Groups,
     pool: Rc<Pool>,
     exec: Rc<Exec>,
     stats: Arc<RingStats>,
@@ -58,7 +58,7 @@ pub(crate) fn leases_max(cfg: &ShardConfig) -> [u16; 2] {
 impl Io {
     pub(crate) fn new(
         driver: Driver,
-        groups: [Rc<Group>; 2],
+        groups: Groups,
         pool: Rc<Pool>,
         exec: Rc<Exec>,
         stats: Arc<RingStats>,

@@ -3,10 +3,11 @@
 use std::task::Poll;
 
 use super::{Driver, Io};
-use crate::buffers::Lease;
+use crate::buffers::{Groups, Lease, OVERFLOW};
 use crate::config::RecvMode;
 use crate::error::IoError;
 use crate::slab::Key;
+use crate::stats::RingStats;
 use crate::table::{Bits, Event, Op};
 
 impl Io {
@@ -68,14 +69,14 @@ impl Io {
         let Some(slot) = self.conns.get_mut(key) else { return };
         let closing = slot.bits.has(Bits::CLOSING);
         let index = slot.armed_group();
-        if let Some(bid) = event.buffer() {
-            let book = self.groups[index].book();
-            if book.lease(bid, u32::try_from(event.result).unwrap_or(0)) {
-                if closing || event.result <= 0 {
-                    book.release(bid);
-                } else {
-                    slot.queue.push(&self.groups, index, bid);
-                }
+        let group = &self.groups[index];
+        let len = u32::try_from(event.result).unwrap_or(0);
+        if let Some(bid) = event.buffer().filter(|bid| group.book().lease(*bid, len)) {
+            if closing || len == 0 {
+                group.release(bid);
+            } else {
+                let (index, bid) = keep(&self.groups, index, bid, &self.stats);
+                slot.queue.push(&self.groups, index, bid);
             }
         }
         if event.result > 0 && !closing {
@@ -209,4 +210,17 @@ impl Io {
         slot.recv_task = self.exec.running();
         false
     }
+}
+
+/// Where what was received is kept: in its buffer, or, when few of them are left, in a copy.
+fn keep(groups: &Groups, index: usize, bid: u16, stats: &RingStats) -> (usize, u16) {
+    let group = &groups[index];
+    if group.book().is_scarce() {
+        if let Some(copy) = groups[OVERFLOW].copy_in(group.received(bid)) {
+            stats.spilled_bytes.add(u64::from(group.book().len_of(bid)));
+            group.release(bid);
+            return (OVERFLOW, copy);
+        }
+    }
+    (index, bid)
 }

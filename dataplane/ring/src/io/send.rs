@@ -3,6 +3,7 @@
 use std::task::Poll;
 
 use super::{Driver, Io};
+use crate::buffers::Groups;
 use crate::error::IoError;
 use crate::exec::NO_TASK;
 use crate::send::{Block, SendList, Sent};
@@ -178,11 +179,9 @@ impl Io {
     }
 }
 
-type Groups = [std::rc::Rc<crate::buffers::Group>; 2];
-
 /// Counts the block's leases as pinned; false, and none counted, when that passes a group's bound.
 fn pin(block: &mut Block, groups: &Groups) -> bool {
-    let [small, large] = block.leases();
+    let [small, large, _] = block.leases();
     if small + large == 0 {
         return true;
     }

@@ -7,13 +7,14 @@
 
 use std::future::Future;
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use erlmcp_ring::{
     Conn, DriverChoice, DriverKind, Handle, Lease, RecvMode, SendList, Shard, ShardConfig, probe,
 };
 
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Runs `test` on a fresh shard of each driver. A machine without io_uring fails the test, after epoll has passed.
 pub fn both(test: impl Fn(&mut Shard)) {
@@ -47,21 +48,17 @@ pub fn run<T>(shard: &mut Shard, future: impl Future<Output = T>) -> T {
     let start = Instant::now();
     shard.block_on(async move {
         let mut future = std::pin::pin!(future);
+        // Looks at the patience now and then although nothing else happens.
+        let mut tick = handle.sleep_until(handle.now());
         std::future::poll_fn(|cx| {
             assert!(start.elapsed() < PATIENCE, "no progress within {PATIENCE:?}");
-            let poll = future.as_mut().poll(cx);
-            if poll.is_pending() {
-                // Keeps the loop turning so that the patience is looked at.
-                let _ = handle.spawn(tick(handle.clone()));
+            while std::pin::pin!(&mut tick).poll(cx).is_ready() {
+                tick = handle.sleep_until(handle.now() + Duration::from_millis(100));
             }
-            poll
+            future.as_mut().poll(cx)
         })
         .await
     })
-}
-
-async fn tick(handle: Handle) {
-    handle.sleep_until(handle.now() + Duration::from_millis(20)).await;
 }
 
 /// Takes turns until `done`.
@@ -79,13 +76,31 @@ pub fn listener() -> TcpListener {
 
 /// A TCP connection: the shard's end and the test's end.
 pub fn pair(handle: &Handle, mode: RecvMode) -> (Conn, TcpStream) {
+    let (ours, theirs) = sockets();
+    (handle.adopt(ours.into(), mode).expect("adopt"), theirs)
+}
+
+/// As [`pair`], with room for a few kilobytes only on the way from the shard's end.
+pub fn narrow_pair(handle: &Handle, mode: RecvMode) -> (Conn, TcpStream) {
+    let (ours, theirs) = sockets();
+    for (socket, option) in [(&ours, libc::SO_SNDBUF), (&theirs, libc::SO_RCVBUF)] {
+        let size: i32 = 4096;
+        // SAFETY: `size` is a readable int of the length given.
+        let result = unsafe {
+            libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const size).cast(), 4)
+        };
+        assert_eq!(result, 0);
+    }
+    (handle.adopt(ours.into(), mode).expect("adopt"), theirs)
+}
+
+fn sockets() -> (TcpStream, TcpStream) {
     let listener = listener();
     let theirs = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
     theirs.set_nodelay(true).expect("nodelay");
     theirs.set_read_timeout(Some(PATIENCE)).expect("timeout");
     theirs.set_write_timeout(Some(PATIENCE)).expect("timeout");
-    let (ours, _) = listener.accept().expect("accept");
-    (handle.adopt(ours.into(), mode).expect("adopt"), theirs)
+    (listener.accept().expect("accept").0, theirs)
 }
 
 pub fn list(handle: &Handle, bytes: &[u8]) -> SendList {
