@@ -205,7 +205,8 @@ impl Epoll {
     }
 
     fn run_recvs(&mut self, tables: &mut Tables<'_>, events: &mut Vec<Event>) {
-        for key in std::mem::take(&mut self.recvs) {
+        let mut list = std::mem::take(&mut self.recvs);
+        for key in list.drain(..) {
             if let Some(slot) = tables.conns.get_mut(key) {
                 slot.bits.clear(Bits::IN_RECV_LIST);
                 // One that was asked to end has its end among the events already: data after it would be
@@ -215,6 +216,9 @@ impl Epoll {
                 }
             }
         }
+        // What was added meanwhile goes into the same memory.
+        list.append(&mut self.recvs);
+        self.recvs = list;
     }
 
     /// Reads until short, until the window or the number of leases is full, or until there is no buffer.
@@ -267,7 +271,8 @@ impl Epoll {
     }
 
     fn flush_sends(&mut self, tables: &mut Tables<'_>, events: &mut Vec<Event>) {
-        for key in std::mem::take(&mut self.sends) {
+        let mut list = std::mem::take(&mut self.sends);
+        for key in list.drain(..) {
             let Some(slot) = tables.conns.get_mut(key) else { continue };
             slot.bits.clear(Bits::IN_SEND_LIST);
             if !slot.bits.has(Bits::SENDING) {
@@ -290,10 +295,14 @@ impl Epoll {
             };
             events.push(Event { user_data: user_data(Op::Send, key), result, flags: 0 });
         }
+        // What was added meanwhile goes into the same memory.
+        list.append(&mut self.sends);
+        self.sends = list;
     }
 
     fn run_accepts(&mut self, tables: &mut Tables<'_>, events: &mut Vec<Event>) {
-        for key in std::mem::take(&mut self.accepts) {
+        let mut list = std::mem::take(&mut self.accepts);
+        for key in list.drain(..) {
             let Some(slot) = tables.listeners.get_mut(key) else { continue };
             slot.in_list = false;
             if !slot.armed {
@@ -325,5 +334,8 @@ impl Epoll {
                 taken += 1;
             }
         }
+        // What was added meanwhile goes into the same memory.
+        list.append(&mut self.accepts);
+        self.accepts = list;
     }
 }

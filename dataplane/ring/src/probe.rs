@@ -154,7 +154,8 @@ impl Trial {
             if Instant::now() >= deadline {
                 return Err(FallbackReason::new(what, libc::ETIMEDOUT));
             }
-            self.uring.wait(Some(Duration::from_millis(10)), &mut self.events, 64);
+            let wait = self.uring.wait(Some(Duration::from_millis(10)), &mut self.events, 64);
+            wait.map_err(FallbackReason::os(what))?;
         }
     }
 
@@ -163,7 +164,9 @@ impl Trial {
         self.uring.cancel_all();
         let deadline = Instant::now() + STEP_WAIT;
         while self.uring.in_flight() > 0 && Instant::now() < deadline {
-            self.uring.wait(Some(Duration::from_millis(10)), &mut self.events, 64);
+            if self.uring.wait(Some(Duration::from_millis(10)), &mut self.events, 64).is_err() {
+                break;
+            }
         }
         if self.uring.in_flight() == 0 { self.uring.finish() } else { self.uring.abandon() }
     }

@@ -228,7 +228,15 @@ impl Uring {
     }
 
     /// Submits everything, waits at most `timeout` (`None`: until something happens), and copies completions out.
-    pub(crate) fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>, max: usize) {
+    ///
+    /// # Errors
+    /// When the kernel refuses the ring altogether.
+    pub(crate) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        events: &mut Vec<Event>,
+        max: usize,
+    ) -> io::Result<()> {
         self.flush();
         let sq = self.ring.submission();
         let (len, overflow, taskrun) = (sq.len(), sq.cq_overflow(), sq.taskrun());
@@ -238,9 +246,10 @@ impl Uring {
         }
         let block = timeout != Some(Duration::ZERO);
         if block || len > 0 || overflow || taskrun || !self.taskrun_flag {
-            self.enter(len as u32, block, timeout);
+            self.enter(len as u32, block, timeout)?;
         }
         self.reap(events, max);
+        Ok(())
     }
 
     fn flush(&mut self) {
@@ -254,7 +263,7 @@ impl Uring {
         }
     }
 
-    fn enter(&mut self, len: u32, block: bool, timeout: Option<Duration>) {
+    fn enter(&mut self, len: u32, block: bool, timeout: Option<Duration>) -> io::Result<()> {
         self.stats.enters.add(1);
         let mut flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if self.no_iowait {
@@ -269,12 +278,10 @@ impl Uring {
         let submitter = self.ring.submitter();
         // SAFETY: `args` is what EXT_ARG announces, with its size; it and `time` outlive the call.
         let result = unsafe { submitter.enter(len, want, flags.bits(), Some(&args)) };
-        if let Err(error) = result {
-            match error.raw_os_error() {
-                // Timed out, interrupted, or the completions want to be taken first: all in the turn's course.
-                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => {}
-                _ => panic!("io_uring_enter failed: {error}"),
-            }
+        match result.map_err(|error| (error.raw_os_error(), error)) {
+            // Timed out, interrupted, or the completions want to be taken first: all in the turn's course.
+            Ok(_) | Err((Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN), _)) => Ok(()),
+            Err((_, error)) => Err(error),
         }
     }
 

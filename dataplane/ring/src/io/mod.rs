@@ -95,7 +95,11 @@ impl Io {
     /// Submits, waits and takes completions out of the driver.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) {
         match &mut self.driver {
-            Driver::Uring(uring) => uring.wait(timeout, &mut self.events, self.events_max),
+            Driver::Uring(uring) => {
+                if let Err(error) = uring.wait(timeout, &mut self.events, self.events_max) {
+                    panic!("io_uring_enter failed: {error}");
+                }
+            }
             Driver::Epoll(epoll) => {
                 let mut tables = Tables { conns: &mut self.conns, listeners: &mut self.listeners };
                 epoll.wait(&mut tables, timeout, &mut self.events);

@@ -14,18 +14,21 @@ use erlmcp_ring::{
     Conn, DriverChoice, DriverKind, Handle, Lease, RecvMode, SendList, Shard, ShardConfig, probe,
 };
 
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Runs `test` on a fresh shard of each driver. A machine without io_uring fails the test, after epoll has passed.
-pub fn both(test: impl Fn(&mut Shard)) {
+pub(crate) fn both(test: impl Fn(&mut Shard)) {
     both_with(|_| (), test);
 }
 
-pub fn both_with(configure: impl Fn(&mut ShardConfig), test: impl Fn(&mut Shard)) {
+pub(crate) fn both_with(configure: impl Fn(&mut ShardConfig), test: impl Fn(&mut Shard)) {
     both_configured(configure, |cfg, chosen| test(&mut Shard::new(cfg, chosen).expect("a shard")));
 }
 
-pub fn both_configured(configure: impl Fn(&mut ShardConfig), test: impl Fn(&ShardConfig, &probe::Chosen)) {
+pub(crate) fn both_configured(
+    configure: impl Fn(&mut ShardConfig),
+    test: impl Fn(&ShardConfig, &probe::Chosen),
+) {
     for choice in [DriverChoice::Epoll, DriverChoice::IoUring] {
         let mut cfg = ShardConfig { name: format!("{choice:?}"), ..ShardConfig::default() };
         configure(&mut cfg);
@@ -43,7 +46,7 @@ pub fn both_configured(configure: impl Fn(&mut ShardConfig), test: impl Fn(&Shar
 }
 
 /// Runs `future` on the shard; fails if it takes too long.
-pub fn run<T>(shard: &mut Shard, future: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(shard: &mut Shard, future: impl Future<Output = T>) -> T {
     let handle = shard.handle();
     let start = Instant::now();
     shard.block_on(async move {
@@ -62,7 +65,7 @@ pub fn run<T>(shard: &mut Shard, future: impl Future<Output = T>) -> T {
 }
 
 /// Takes turns until `done`.
-pub fn turn_until(shard: &mut Shard, what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn turn_until(shard: &mut Shard, what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
@@ -70,18 +73,18 @@ pub fn turn_until(shard: &mut Shard, what: &str, mut done: impl FnMut() -> bool)
     }
 }
 
-pub fn listener() -> TcpListener {
+pub(crate) fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").expect("bind")
 }
 
 /// A TCP connection: the shard's end and the test's end.
-pub fn pair(handle: &Handle, mode: RecvMode) -> (Conn, TcpStream) {
+pub(crate) fn pair(handle: &Handle, mode: RecvMode) -> (Conn, TcpStream) {
     let (ours, theirs) = sockets();
     (handle.adopt(ours.into(), mode).expect("adopt"), theirs)
 }
 
 /// As [`pair`], with room for a few kilobytes only on the way from the shard's end.
-pub fn narrow_pair(handle: &Handle, mode: RecvMode) -> (Conn, TcpStream) {
+pub(crate) fn narrow_pair(handle: &Handle, mode: RecvMode) -> (Conn, TcpStream) {
     let (ours, theirs) = sockets();
     for (socket, option) in [(&ours, libc::SO_SNDBUF), (&theirs, libc::SO_RCVBUF)] {
         let size: i32 = 4096;
@@ -103,14 +106,14 @@ fn sockets() -> (TcpStream, TcpStream) {
     (listener.accept().expect("accept").0, theirs)
 }
 
-pub fn list(handle: &Handle, bytes: &[u8]) -> SendList {
+pub(crate) fn list(handle: &Handle, bytes: &[u8]) -> SendList {
     let mut list = handle.send_list();
     list.push_bytes(bytes);
     list
 }
 
 /// Receives exactly `n` bytes, in whatever chunks they come.
-pub async fn recv_exact(conn: &Conn, n: usize) -> Vec<u8> {
+pub(crate) async fn recv_exact(conn: &Conn, n: usize) -> Vec<u8> {
     let mut all = Vec::new();
     while all.len() < n {
         let lease: Lease = conn.recv().await.expect("receives").expect("not the end yet");
@@ -119,7 +122,7 @@ pub async fn recv_exact(conn: &Conn, n: usize) -> Vec<u8> {
     all
 }
 
-pub fn pattern(n: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn pattern(n: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
     (0..n)
         .map(|_| {

@@ -1,0 +1,269 @@
+//! The executor on both drivers: wakes from other threads, panics, timers, bounds, teardown with work in flight.
+
+mod common;
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io::Read;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use common::{both, both_configured, both_with, list, pair, pattern, recv_exact, run, turn_until};
+use erlmcp_ring::{IoError, RecvMode, Shard, TasksFull, lane};
+
+#[test]
+fn lanes_wake_a_sleeping_shard_and_a_tokio_task() {
+    both(|shard| {
+        let handle = shard.handle();
+        let (to_shard, mut shard_rx) = lane::channel::<u32>(4);
+        let (to_tokio, mut tokio_rx) = lane::channel::<u32>(4);
+        let echo = async move {
+            while let Some(n) = shard_rx.recv().await {
+                to_tokio.try_send(n + 1).expect("room: one at a time");
+            }
+        };
+        handle.spawn(echo).expect("spawns");
+        let stopper = handle.stopper();
+        let other = std::thread::spawn(move || {
+            let rt = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("tokio");
+            let last = rt.block_on(async {
+                let mut n = 0;
+                for round in 0..2000 {
+                    if round % 500 == 0 {
+                        // Now and then the shard has gone to sleep.
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                    to_shard.try_send(n).expect("room: one at a time");
+                    let answer = tokio::time::timeout(common::PATIENCE, tokio_rx.recv()).await;
+                    n = answer.expect("no wake is lost").expect("open");
+                }
+                n
+            });
+            stopper.stop();
+            last
+        });
+        shard.run();
+        assert_eq!(other.join().expect("joins"), 2000);
+        let stats = handle.stats();
+        assert!(stats.wakes_sent.get() > 0, "a sleeping shard needs a system call");
+    });
+}
+
+#[test]
+fn wakes_of_a_shard_that_is_awake_cost_no_system_call() {
+    both(|shard| {
+        let handle = shard.handle();
+        let (tx, mut rx) = lane::channel::<u32>(1000);
+        let sum = Rc::new(Cell::new(0));
+        let total = Rc::clone(&sum);
+        let task = async move {
+            while let Some(n) = rx.recv().await {
+                total.set(total.get() + n);
+            }
+        };
+        handle.spawn(task).expect("spawns");
+        shard.turn(Some(Duration::ZERO));
+        let sent = handle.stats().wakes_sent.get();
+        for n in 0..1000 {
+            tx.try_send(n).expect("room");
+        }
+        turn_until(shard, "all have come", || sum.get() == 499_500);
+        assert_eq!(handle.stats().wakes_sent.get(), sent, "it never slept");
+        assert!(handle.stats().wakes_skipped.get() > 0);
+    });
+}
+
+#[test]
+fn a_borrowed_waker_may_be_used_on_another_thread() {
+    both(|shard| {
+        let mut woken = 0;
+        run(
+            shard,
+            poll_fn(|cx| {
+                woken += 1;
+                if woken == 3 {
+                    return Poll::Ready(());
+                }
+                let waker = cx.waker();
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        waker.wake_by_ref();
+                        waker.clone().wake();
+                    });
+                });
+                Poll::Pending
+            }),
+        );
+    });
+}
+
+#[test]
+fn a_panic_ends_its_task_and_connection_and_nothing_else() {
+    both(|shard| {
+        let handle = shard.handle();
+        let (doomed, mut its_peer) = pair(&handle, RecvMode::Small);
+        let (fine, mut other) = pair(&handle, RecvMode::Small);
+        let task = async move {
+            doomed.recv().await.expect("receives").expect("a byte");
+            panic!("as meant by this test");
+        };
+        handle.spawn(task).expect("spawns");
+        std::io::Write::write_all(&mut its_peer, b"x").expect("writes");
+        turn_until(shard, "the panic is counted", || handle.stats().panics.get() == 1);
+        let mut rest = Vec::new();
+        turn_until(shard, "its connection is closed", || handle.stats().conns.get() == 1);
+        let _ = its_peer.read_to_end(&mut rest);
+        std::io::Write::write_all(&mut other, b"fine").expect("writes");
+        assert_eq!(run(shard, recv_exact(&fine, 4)), b"fine");
+        assert_eq!(handle.leases_out(), [0, 0]);
+    });
+}
+
+#[test]
+fn sleeps_end_in_order_and_never_early() {
+    both(|shard| {
+        let handle = shard.handle();
+        let order = Rc::new(RefCell::new(Vec::new()));
+        for ms in [40u64, 5, 120, 20, 0, 70] {
+            let (handle, order) = (handle.clone(), Rc::clone(&order));
+            let task = async move {
+                let at = handle.now() + Duration::from_millis(ms);
+                handle.sleep_until(at).await;
+                assert!(handle.now() >= at, "early");
+                order.borrow_mut().push(ms);
+            };
+            shard.handle().spawn(task).expect("spawns");
+        }
+        let start = Instant::now();
+        turn_until(shard, "all have slept", || order.borrow().len() == 6);
+        assert_eq!(*order.borrow(), [0, 5, 20, 40, 70, 120]);
+        assert!(start.elapsed() >= Duration::from_millis(119));
+        assert_eq!(handle.stats().panics.get(), 0);
+    });
+}
+
+#[test]
+fn a_blocking_turn_ends_at_the_next_alarm() {
+    both(|shard| {
+        let handle = shard.handle();
+        let task = {
+            let handle = handle.clone();
+            async move { handle.sleep_until(handle.now() + Duration::from_millis(30)).await }
+        };
+        handle.spawn(task).expect("spawns");
+        shard.turn(Some(Duration::ZERO));
+        let start = Instant::now();
+        while handle.stats().tasks.get() > 0 {
+            assert!(start.elapsed() < common::PATIENCE);
+            shard.turn(None);
+        }
+        // It blocked: a handful of turns, not a spin.
+        assert!(handle.stats().turns.get() < 30, "{} turns", handle.stats().turns.get());
+    });
+}
+
+#[test]
+fn tasks_are_bounded_and_so_is_a_turn() {
+    both_with(
+        |cfg| (cfg.tasks_max, cfg.tasks_per_turn_max) = (10, 4),
+        |shard| {
+            let handle = shard.handle();
+            let polls = Rc::new(Cell::new(0));
+            for _ in 0..10 {
+                let (handle, polls) = (handle.clone(), Rc::clone(&polls));
+                let task = async move {
+                    loop {
+                        polls.set(polls.get() + 1);
+                        handle.yield_now().await;
+                    }
+                };
+                shard.handle().spawn(task).expect("spawns");
+            }
+            assert_eq!(handle.spawn(async {}), Err(TasksFull));
+            for turn in 1..=5 {
+                assert_eq!(shard.turn(None).tasks_run, 4);
+                assert_eq!(polls.get(), 4 * turn);
+            }
+            assert!(handle.stats().work_bound_hits.get() >= 5);
+        },
+    );
+}
+
+#[test]
+fn teardown_waits_for_the_kernel_and_what_outlives_it_is_closed() {
+    both_configured(
+        |_| (),
+        |cfg, chosen| {
+            let mut shard = Shard::new(cfg, chosen).expect("a shard");
+            let handle = shard.handle();
+            let (conn, mut peer) = pair(&handle, RecvMode::Large);
+            std::io::Write::write_all(&mut peer, &pattern(5000, 2)).expect("writes");
+            let lease = run(&mut shard, conn.recv()).expect("receives").expect("bytes");
+            let mut out = handle.send_list();
+            out.push_lease(lease.slice(..));
+            out.push_owned(pattern(16 << 20, 3));
+            conn.start_send(out);
+            let (in_task, _its_peer) = pair(&handle, RecvMode::Small);
+            let task = async move {
+                let _ = in_task.recv().await;
+            };
+            handle.spawn(task).expect("spawns");
+            shard.turn(Some(Duration::ZERO));
+            drop(shard);
+            assert_eq!(handle.stats().leaked_ops.get(), 0, "the kernel let go of everything");
+            assert!(lease[..] == pattern(5000, 2)[..lease.len()], "the lease is still good");
+            assert!(matches!(conn.poll_sent(), Poll::Ready(sent) if sent.result.is_err()));
+            assert!(matches!(conn.poll_recv(), Poll::Ready(Err(_) | Ok(None))));
+            conn.start_send(list(&handle, b"late"));
+            assert!(matches!(conn.poll_sent(), Poll::Ready(sent) if sent.result == Err(IoError::Closed)));
+            assert_eq!(handle.spawn(async {}), Err(TasksFull));
+            drop(conn);
+            let mut rest = Vec::new();
+            let _ = peer.read_to_end(&mut rest);
+        },
+    );
+}
+
+#[test]
+fn dropping_a_future_at_any_turn_leaves_nothing() {
+    for turns in 0..6 {
+        both(|shard| {
+            let handle = shard.handle();
+            let tcp = common::listener();
+            let addr = tcp.local_addr().expect("address");
+            let peer = std::net::TcpStream::connect(addr).expect("connects");
+            let dropped = Rc::new(Cell::new(false));
+            let (stop, flag) = (Rc::new(Cell::new(false)), Rc::clone(&dropped));
+            let task = {
+                let (handle, stop) = (handle.clone(), Rc::clone(&stop));
+                async move {
+                    let work = async {
+                        let mut tcp = handle.listen(tcp.into()).expect("listens");
+                        let accepted = tcp.accept().await.expect("accepts");
+                        let conn = handle.adopt(accepted.socket, RecvMode::Small).expect("adopts");
+                        let echo = handle.connect(&addr.into(), RecvMode::Large).await.expect("connects");
+                        let mut out = handle.send_list();
+                        out.push_owned(vec![1; 8 << 20]);
+                        let _ = echo.send(out).await;
+                        let _ = conn.recv().await;
+                    };
+                    let mut work = std::pin::pin!(work);
+                    poll_fn(|cx| if stop.get() { Poll::Ready(()) } else { work.as_mut().poll(cx) }).await;
+                    flag.set(true);
+                }
+            };
+            handle.spawn(task).expect("spawns");
+            for _ in 0..turns {
+                shard.turn(Some(Duration::from_millis(1)));
+            }
+            stop.set(true);
+            drop(peer);
+            // Ends the task wherever it waits: teardown drops its future.
+            handle.stop();
+            shard.run();
+            assert_eq!(handle.stats().leaked_ops.get(), 0, "after {turns} turns");
+            assert_eq!(handle.leases_out(), [0, 0]);
+        });
+    }
+}
