@@ -65,7 +65,8 @@ async fn next_request(state: &Shared, http1: &mut Http1) -> Option<Begun> {
     if let Some(begun) = pipeline::begin(state, http1) {
         return Some(begun);
     }
-    let limits = state.with_snapshot(|snapshot| snapshot.listeners[usize::from(http1.listener.0)].header_timeout);
+    let limits =
+        state.with_snapshot(|snapshot| snapshot.listeners[usize::from(http1.listener.0)].header_timeout);
     state.ring.set_deadline(Some(state.within_drain(state.ring.now() + limits)));
     loop {
         match http1.conn().recv().await {

@@ -87,7 +87,11 @@ pub fn explain(snapshot: &Snapshot, pages: &[Arc<ShardPage>], request: &ExplainR
             return of_route(snapshot, pages, route, tried);
         }
     }
-    let why = format!("none of {} routes matches {} {path}: the client gets 404 no_route", tried.len(), request.host);
+    let why = format!(
+        "none of {} routes matches {} {path}: the client gets 404 no_route",
+        tried.len(),
+        request.host
+    );
     Explanation { route: None, tried, targets: Vec::new(), host: None, why }
 }
 

@@ -53,7 +53,8 @@ pub(crate) fn begin(state: &Shared, http1: &mut Http1) -> Option<Begun> {
     state.page.requests.add(1);
     http1.note.begin(state.ring.now(), snapshot.revision);
     http1.served += 1;
-    let is_last = limits.requests_per_connection_max != 0 && http1.served >= limits.requests_per_connection_max;
+    let is_last =
+        limits.requests_per_connection_max != 0 && http1.served >= limits.requests_per_connection_max;
     let id = request_id::of(request.headers.get(&snapshot.identity.request_id_header), || state.ring.rng());
     let body = &http1.inbound.bytes()[request.head_len..];
     let method = rpc_method(&request, body);
@@ -63,9 +64,14 @@ pub(crate) fn begin(state: &Shared, http1: &mut Http1) -> Option<Begun> {
         method: request.method_text,
         path: request.target.text,
         rpc_method: if method == mcp::Method::Unknown { "" } else { method.as_str() },
-        origin: request.headers.get("origin").and_then(|value| str::from_utf8(value).ok()).unwrap_or_default(),
+        origin: request
+            .headers
+            .get("origin")
+            .and_then(|value| str::from_utf8(value).ok())
+            .unwrap_or_default(),
     });
-    let subject = Subject { snapshot: &snapshot, limits, request: &request, id: id.as_str(), client: http1.peer };
+    let subject =
+        Subject { snapshot: &snapshot, limits, request: &request, id: id.as_str(), client: http1.peer };
     let decision = decide(state, &subject);
     let body_bytes_max = decision.body_bytes_max(&snapshot);
     let terms = Terms::of(&request, request.keep_alive && !is_last, body_bytes_max);
@@ -237,7 +243,15 @@ fn act(state: &Shared, http1: &mut Http1, decision: Decision, snapshot: Snapshot
             }
             let method = about.method;
             Begun::Forward(Forward {
-                snapshot, route, group, endpoint, first, host_value, method, encoding, is_body_sent,
+                snapshot,
+                route,
+                group,
+                endpoint,
+                first,
+                host_value,
+                method,
+                encoding,
+                is_body_sent,
             })
         }
     }
@@ -252,8 +266,10 @@ fn rpc_method(request: &Request<'_>, body: &[u8]) -> mcp::Method {
     if let Some(named) = request.headers.get("mcp-method") {
         return mcp::Method::from_bytes(named);
     }
-    let is_whole = matches!(request.framing, Framing::Length(length) if length == body.len() as u64 && length > 0);
-    let is_json = request.headers.get("content-type").is_some_and(|kind| kind.starts_with(b"application/json"));
+    let is_whole =
+        matches!(request.framing, Framing::Length(length) if length == body.len() as u64 && length > 0);
+    let is_json =
+        request.headers.get("content-type").is_some_and(|kind| kind.starts_with(b"application/json"));
     if !is_whole || !is_json {
         return mcp::Method::Unknown;
     }

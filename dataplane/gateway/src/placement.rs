@@ -34,7 +34,12 @@ impl Placement {
     pub(crate) fn mesh(pages: &[Arc<ShardPage>], capacity: usize) -> Vec<Self> {
         let count = pages.len();
         let mut all: Vec<Self> = (0..count)
-            .map(|own| Self { own, pages: pages.to_vec(), out: Vec::with_capacity(count), arrivals: Vec::new() })
+            .map(|own| Self {
+                own,
+                pages: pages.to_vec(),
+                out: Vec::with_capacity(count),
+                arrivals: Vec::new(),
+            })
             .collect();
         for from in 0..count {
             for to in 0..count {

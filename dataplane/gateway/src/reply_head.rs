@@ -64,7 +64,9 @@ fn write_framing(response: &Response<'_>, context: &Context<'_>, out: &mut Vec<u
     let length = match response.framing {
         Framing::Length(length) => Some(length),
         // A reply to HEAD, or 304, tells the length that a GET would have.
-        Framing::None => response.length_declared.filter(|_| context.method == Method::Head || response.status == 304),
+        Framing::None => {
+            response.length_declared.filter(|_| context.method == Method::Head || response.status == 304)
+        }
         Framing::Chunked | Framing::UntilClose => None,
     };
     if let Some(length) = length {

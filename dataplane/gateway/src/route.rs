@@ -18,7 +18,10 @@ pub(crate) struct RouteInput<'a, H> {
 }
 
 /// The first route that matches.
-pub(crate) fn find<'s, 'v, H>(snapshot: &'s Snapshot, input: &RouteInput<'_, H>) -> Option<(RouteIndex, &'s Route)>
+pub(crate) fn find<'s, 'v, H>(
+    snapshot: &'s Snapshot,
+    input: &RouteInput<'_, H>,
+) -> Option<(RouteIndex, &'s Route)>
 where
     H: Fn(&str) -> Option<&'v [u8]>,
 {
@@ -70,7 +73,9 @@ pub(crate) fn text_matches(pattern: &HostPattern, text: &str) -> bool {
         HostPattern::Suffix(suffix) => {
             text.len() > suffix.len() && same(&text[text.len() - suffix.len()..], suffix.as_bytes())
         }
-        HostPattern::Prefix(prefix) => text.len() >= prefix.len() && same(&text[..prefix.len()], prefix.as_bytes()),
+        HostPattern::Prefix(prefix) => {
+            text.len() >= prefix.len() && same(&text[..prefix.len()], prefix.as_bytes())
+        }
     }
 }
 

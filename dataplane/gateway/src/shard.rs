@@ -87,7 +87,8 @@ fn start_tasks(
 async fn accept(state: Shared, placement: Rc<Placement>, id: ListenerId, mut listener: Listener) {
     let page = &state.page.listeners[usize::from(id.0)];
     while !state.is_draining() {
-        let max = state.with_snapshot(|snapshot| snapshot.listeners[usize::from(id.0)].connections_per_shard_max);
+        let max =
+            state.with_snapshot(|snapshot| snapshot.listeners[usize::from(id.0)].connections_per_shard_max);
         if page.open.get() >= u64::from(max) {
             page.refused.add(1);
             rest(&state, &mut listener).await;

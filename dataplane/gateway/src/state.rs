@@ -34,10 +34,7 @@ pub(crate) enum Drain {
     /// Serving.
     No,
     /// Finishing: idle connections close at `idle`, everything else at `limit`.
-    Until {
-        idle: Time,
-        limit: Time,
-    },
+    Until { idle: Time, limit: Time },
 }
 
 /// State of one shard.
@@ -148,7 +145,12 @@ impl State {
     }
 
     /// Accounts for a finished exchange: counters, histograms, access log.
-    pub(crate) fn account(&self, note: &Note, listener: crate::link::ListenerId, client: Option<std::net::IpAddr>) {
+    pub(crate) fn account(
+        &self,
+        note: &Note,
+        listener: crate::link::ListenerId,
+        client: Option<std::net::IpAddr>,
+    ) {
         let duration_us = note.elapsed_us(self.ring.now());
         self.page.duration.record(u64::from(duration_us));
         if note.upstream_us > 0 {

@@ -14,7 +14,8 @@ fn a_request_and_its_reply_pass() {
     on_both_drivers(|choice| {
         let node = Node::echo();
         let gateway = Gateway::before(choice, &[&node]);
-        let reply = gateway.ask("POST /mcp?x=1 HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\nX-Mine: 7\r\n\r\nhello");
+        let reply = gateway
+            .ask("POST /mcp?x=1 HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\nX-Mine: 7\r\n\r\nhello");
         assert_eq!((reply.status, reply.text()), (200, "hello"));
         assert_eq!(reply.header("via").as_deref(), Some("1.1 erlmcp"));
         let asked = node.last();
@@ -35,7 +36,9 @@ fn one_connection_carries_many_requests_in_order() {
         let node = Node::echo();
         let gateway = Gateway::before(choice, &[&node]);
         let mut client = gateway.connect();
-        let request = |n: usize| format!("PUT /{n} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{n}", n.to_string().len());
+        let request = |n: usize| {
+            format!("PUT /{n} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{n}", n.to_string().len())
+        };
         // Pipelined: all at once, split at odd places.
         let all: String = (0..50).map(request).collect();
         for piece in all.as_bytes().chunks(7) {
@@ -56,7 +59,10 @@ fn chunked_bodies_pass_both_ways_with_trailers() {
         let node = Node::start(|asked, socket| {
             assert_eq!(asked.header("transfer-encoding").as_deref(), Some("chunked"));
             assert_eq!(asked.header("content-length"), None);
-            say(socket, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3;ext=1\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 5\r\n\r\n")
+            say(
+                socket,
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3;ext=1\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 5\r\n\r\n",
+            )
         });
         let gateway = Gateway::before(choice, &[&node]);
         let mut client = gateway.connect();
@@ -141,7 +147,10 @@ fn interim_replies_pass_and_continue_is_ours() {
     on_both_drivers(|choice| {
         let node = Node::start(|asked, socket| {
             assert_eq!(asked.header("expect"), None);
-            say(socket, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            say(
+                socket,
+                "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            )
         });
         let gateway = Gateway::before(choice, &[&node]);
         let mut client = gateway.connect();

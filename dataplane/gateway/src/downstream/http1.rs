@@ -134,8 +134,7 @@ impl Http1 {
         let moved = transfer(&mut self.request_body, &mut self.inbound, encoding, out, |_| ())
             .map_err(Reason::BadBody)?;
         self.note.bytes_in += moved as u64;
-        self.body_bytes_left =
-            self.body_bytes_left.checked_sub(moved as u64).ok_or(Reason::BodyTooLarge)?;
+        self.body_bytes_left = self.body_bytes_left.checked_sub(moved as u64).ok_or(Reason::BodyTooLarge)?;
         if self.request_body.is_done() && self.large {
             self.set_large(false);
         }
@@ -143,7 +142,11 @@ impl Http1 {
     }
 
     /// Moves body bytes as they come. Ready with their number; 0 only at the body's end.
-    pub(crate) fn poll_body(&mut self, encoding: Encoding, out: &mut SendList) -> Poll<Result<usize, Reason>> {
+    pub(crate) fn poll_body(
+        &mut self,
+        encoding: Encoding,
+        out: &mut SendList,
+    ) -> Poll<Result<usize, Reason>> {
         loop {
             let was_done = self.request_body.is_done();
             let moved = self.body_at_hand(encoding, out)?;
@@ -290,7 +293,8 @@ impl Http1 {
                 let Sent { result, .. } = std::task::ready!(self.conn.poll_sent());
                 self.sending = false;
                 if let Err(error) = result {
-                    let reason = if error.is_timed_out() { Reason::ClientStalled } else { Reason::ClientGone };
+                    let reason =
+                        if error.is_timed_out() { Reason::ClientStalled } else { Reason::ClientGone };
                     return Poll::Ready(Err(reason));
                 }
             }

@@ -59,7 +59,11 @@ impl Downstream {
     }
 
     /// Moves what has come of the request's body to `out`. Ready with the number of bytes, 0 only at its end.
-    pub(crate) fn poll_body(&mut self, encoding: Encoding, out: &mut SendList) -> Poll<Result<usize, Reason>> {
+    pub(crate) fn poll_body(
+        &mut self,
+        encoding: Encoding,
+        out: &mut SendList,
+    ) -> Poll<Result<usize, Reason>> {
         match self {
             Self::Http1(http1) => http1.poll_body(encoding, out),
         }

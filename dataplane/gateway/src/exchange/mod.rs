@@ -55,7 +55,6 @@ impl Forward {
     fn read_timeout(&self) -> Duration {
         self.route().read_timeout.unwrap_or(self.group().read_timeout)
     }
-
 }
 
 /// How far a successful exchange has come when its head was relayed.
@@ -155,6 +154,8 @@ async fn reply_head(
     forward: &Forward,
 ) -> Result<bool, Reason> {
     let mut sent_at = state.ring.now();
+    let listener = usize::from(down.listener().0);
+    let body_timeout = forward.snapshot.listeners[listener].body_idle_timeout;
     let read_timeout = forward.read_timeout();
     loop {
         let mut head = None;
@@ -166,7 +167,8 @@ async fn reply_head(
                 Ok(true) => sent_at = state.ring.now(),
                 Ok(false) => {}
             }
-            state.ring.set_deadline(Some(state.within_drain(sent_at + read_timeout)));
+            let timeout = if upload.is_moving() { body_timeout } else { read_timeout };
+            state.ring.set_deadline(Some(state.within_drain(sent_at + timeout)));
             let relayed = up.poll_head(forward.method, |response| {
                 head = Some((response.is_interim(), response.is_event_stream));
                 relay_head(down, response, forward);

@@ -36,10 +36,15 @@ impl Drop for OpenStream {
 }
 
 /// Moves the exchange into a stream's task. Gives the client's side back when there is no room for one.
-pub(super) fn detach(state: &Shared, down: Downstream, up: Upstream, forward: &Forward) -> Option<Downstream> {
+pub(super) fn detach(
+    state: &Shared,
+    down: Downstream,
+    up: Upstream,
+    forward: &Forward,
+) -> Option<Downstream> {
     up.become_stream();
     let served_max = forward.group().requests_per_connection_max;
-    let task = relay(OpenStream::new(state), down, up, served_max);
+    let task = relay(OpenStream::new(state), down, Box::new(up), served_max);
     debug_assert!(size_of_val(&task) <= RELAY_BYTES_MAX, "{} bytes", size_of_val(&task));
     if state.ring.spawn(task).is_err() {
         state.count_reason(Reason::Overloaded);
@@ -47,7 +52,7 @@ pub(super) fn detach(state: &Shared, down: Downstream, up: Upstream, forward: &F
     None
 }
 
-async fn relay(open: OpenStream, mut down: Downstream, mut up: Upstream, served_max: u32) {
+async fn relay(open: OpenStream, mut down: Downstream, mut up: Box<Upstream>, served_max: u32) {
     let result = events(&open.0, &mut down, &mut up).await;
     if result.is_ok() {
         up.give_back(served_max);

@@ -35,6 +35,11 @@ impl Upload {
         self.state == State::Over
     }
 
+    /// Whether body bytes are still to come from the client.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.state == State::Moving
+    }
+
     /// Moves what can be moved without waiting. Returns whether anything moved.
     ///
     /// # Errors

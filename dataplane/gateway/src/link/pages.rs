@@ -98,7 +98,10 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { buckets: Box::new([const { Counter(AtomicU64::new(0)) }; BUCKETS]), sum_us: Counter::default() }
+        Self {
+            buckets: Box::new([const { Counter(AtomicU64::new(0)) }; BUCKETS]),
+            sum_us: Counter::default(),
+        }
     }
 }
 
@@ -241,7 +244,8 @@ mod tests {
     #[test]
     fn a_bucket_is_at_most_an_eighth_wide() {
         for bucket in 32..BUCKETS - 1 {
-            let (low, high) = (Histogram::bound_us(bucket - 1).unwrap(), Histogram::bound_us(bucket).unwrap());
+            let (low, high) =
+                (Histogram::bound_us(bucket - 1).unwrap(), Histogram::bound_us(bucket).unwrap());
             assert!(high - low <= low / 8 + 1, "{bucket}: {low}..{high}");
         }
     }

@@ -52,7 +52,9 @@ fn pick_among<'s>(state: &State, group: &'s Group, fit: impl Fn(&&Endpoint) -> b
     match group.strategy {
         Strategy::RoundRobin => weighted_turn(state, group, fit),
         Strategy::RandomOfTwo => least_of_drawn(state, group, fit, 2),
-        Strategy::LeastConnections if group.endpoints.len() > SCANNED_MAX => least_of_drawn(state, group, fit, DRAWN),
+        Strategy::LeastConnections if group.endpoints.len() > SCANNED_MAX => {
+            least_of_drawn(state, group, fit, DRAWN)
+        }
         Strategy::LeastConnections => least_of_all(state, group, fit),
     }
 }
@@ -74,7 +76,11 @@ fn next_turn(state: &State) -> u32 {
     turn
 }
 
-fn least_of_all<'s>(state: &State, group: &'s Group, fit: impl Fn(&&Endpoint) -> bool) -> Option<&'s Endpoint> {
+fn least_of_all<'s>(
+    state: &State,
+    group: &'s Group,
+    fit: impl Fn(&&Endpoint) -> bool,
+) -> Option<&'s Endpoint> {
     let count = group.endpoints.len();
     if count == 0 {
         return None;
@@ -112,7 +118,11 @@ fn least_of_drawn<'s>(
 }
 
 /// In turn by weight. The turn is spread by a golden-ratio step, so that a heavy node's turns do not come in a row.
-fn weighted_turn<'s>(state: &State, group: &'s Group, fit: impl Fn(&&Endpoint) -> bool) -> Option<&'s Endpoint> {
+fn weighted_turn<'s>(
+    state: &State,
+    group: &'s Group,
+    fit: impl Fn(&&Endpoint) -> bool,
+) -> Option<&'s Endpoint> {
     let fits = || group.endpoints.iter().filter(&fit);
     let total: u64 = fits().map(|one| u64::from(one.weight)).sum();
     let turn = next_turn(state);

@@ -15,7 +15,8 @@ use crate::downstream::Downstream;
 use crate::link::reason::Reason;
 
 /// Sizes that a node's reply head may have; larger than a client's, as nodes are known.
-const REPLY_LIMITS: HeadLimits = HeadLimits { head_bytes_max: 64 * 1024, headers_max: 128, target_bytes_max: 0 };
+const REPLY_LIMITS: HeadLimits =
+    HeadLimits { head_bytes_max: 64 * 1024, headers_max: 128, target_bytes_max: 0 };
 /// Interim replies before the final one; a node that sends more misbehaves.
 const INTERIM_MAX: u8 = 16;
 
@@ -109,7 +110,11 @@ impl Http1 {
         }
     }
 
-    fn parse_head(&mut self, method: Method, use_head: &mut impl FnMut(&Response<'_>)) -> Result<bool, Reason> {
+    fn parse_head(
+        &mut self,
+        method: Method,
+        use_head: &mut impl FnMut(&Response<'_>),
+    ) -> Result<bool, Reason> {
         let mut slots = HeaderSlots::new();
         let parsed = parse_response(self.inbound.bytes(), &mut slots, &REPLY_LIMITS, method);
         let Some(response) = parsed.map_err(|_| Reason::BadReply)? else { return Ok(false) };
@@ -132,7 +137,11 @@ impl Http1 {
         Ok(true)
     }
 
-    pub(crate) fn poll_body(&mut self, down: &mut Downstream, mut look: impl FnMut(&[u8])) -> Poll<Result<usize, Reason>> {
+    pub(crate) fn poll_body(
+        &mut self,
+        down: &mut Downstream,
+        mut look: impl FnMut(&[u8]),
+    ) -> Poll<Result<usize, Reason>> {
         let mut moved = 0;
         loop {
             let (out, encoding) = down.out();
@@ -172,7 +181,12 @@ impl Http1 {
 
     pub(crate) fn give_back(self, served_max: u32) {
         // Bytes beyond the reply are nobody's reply.
-        if self.keep_alive && self.body.is_done() && self.inbound.is_empty() && !self.sending && self.out.is_none() {
+        if self.keep_alive
+            && self.body.is_done()
+            && self.inbound.is_empty()
+            && !self.sending
+            && self.out.is_none()
+        {
             self.engaged.give_back(served_max);
         }
     }

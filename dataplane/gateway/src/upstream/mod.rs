@@ -49,7 +49,11 @@ impl Upstream {
     }
 
     /// Moves what has come of the reply's body to the client's side. Ready with the number of bytes, 0 only at its end.
-    pub(crate) fn poll_body(&mut self, down: &mut Downstream, look: impl FnMut(&[u8])) -> Poll<Result<usize, Reason>> {
+    pub(crate) fn poll_body(
+        &mut self,
+        down: &mut Downstream,
+        look: impl FnMut(&[u8]),
+    ) -> Poll<Result<usize, Reason>> {
         match self {
             Self::Http1(http1) => http1.poll_body(down, look),
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use erlmcp_dataplane::link::ids::{EndpointId, GroupIndex};
 use erlmcp_dataplane::link::snapshot::{
-    Endpoint, Group, HeaderEdits, HostPolicy, Identity, ListenerLimits, NodeStatus, PathMatch, Route, Snapshot,
-    Strategy, Target,
+    Endpoint, Group, HeaderEdits, HostPolicy, Identity, ListenerLimits, NodeStatus, PathMatch, Route,
+    Snapshot, Strategy, Target,
 };
 use erlmcp_proto::http1::HeadLimits;
 use erlmcp_ring::SockAddr;
