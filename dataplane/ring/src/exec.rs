@@ -120,11 +120,11 @@ impl Exec {
         if index == NO_TASK {
             return;
         }
-        if let Some(task) = self.tasks.borrow_mut().at_mut(index) {
-            if !task.queued {
-                task.queued = true;
-                self.ready.borrow_mut().push_back(index);
-            }
+        if let Some(task) = self.tasks.borrow_mut().at_mut(index)
+            && !task.queued
+        {
+            task.queued = true;
+            self.ready.borrow_mut().push_back(index);
         }
     }
 

@@ -1,6 +1,31 @@
 //! io_uring and epoll drivers behind one interface, with the executor of a shard.
 //!
-//! Start at [`Shard`] and [`Handle`]; a connection is a [`Conn`].
+//! Start at [`Shard`] and [`Handle`]; a connection is a [`Conn`]. It never interprets a byte that it carries, never
+//! logs and never resolves a name.
+//!
+//! # Decisions
+//!
+//! - **Copy when buffers run short.** Below a quarter of a group, what is received is copied to the heap at once and
+//!   the buffer goes back (64 MiB and 4096 copies per shard at most). Spilling blocked sends alone is not enough:
+//!   16 slow relays whose queues hold 128 KiB each take all 64 large buffers (`tests/buffers.rs`).
+//! - **A credit is also a quarter of what is left** of its group, so that the first few connections that nobody reads
+//!   do not take everything before the copying begins.
+//! - **Plain descriptors, plain ring descriptor, EXT_ARG timeout.** The prototype's figures show nothing for the
+//!   alternatives, and in a profile of this crate timers are 0.02 % of the CPU.
+//! - **An operation registers the running task**, not the waker of its `Context`: a wake is an index push. Hence the
+//!   rule on [`Conn`] that operations are polled by the task itself.
+//! - **The eventfd is never read.** Both drivers take its writes as edges.
+//! - **TCP_NODELAY is set at `adopt`**, not inherited: a connection that was in the backlog before `listen` had it not.
+//! - **Emptying a backlog at stop** under io_uring is an accept and its cancellation in one submission, until the
+//!   cancellation wins: the socket is blocking, shared, and must stay so for the other rings.
+//!
+//! Measured with `hello_ring` (Linux 6.18, 2 cores, wrk on the other one, loopback; CPU of the server per request,
+//! median), user space of the process about 0.19 us of it under io_uring:
+//!
+//! | | io_uring | epoll | tokio, 1 thread |
+//! |---|---|---|---|
+//! | 64 connections | 6.39 | 6.13 | 6.25 |
+//! | 1000 connections | 5.98 | 6.18 | 6.47 |
 
 mod addr;
 mod buffers;

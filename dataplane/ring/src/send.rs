@@ -174,6 +174,7 @@ impl Block {
 
 /// Blocks that were used, the last one first.
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "a block keeps its address while the kernel reads its message")]
 pub(crate) struct Pool(RefCell<Vec<Box<Block>>>);
 
 impl Pool {

@@ -168,7 +168,7 @@ fn slow_readers_do_not_starve_the_shard() {
         // Each slow reader is sent leases of large buffers, far more than there are.
         let mut slow = Vec::new();
         for _ in 0..40 {
-            let (source, mut feed) = pair(&handle, RecvMode::Large);
+            let (source, feed) = pair(&handle, RecvMode::Large);
             let (sink, never_reads) = narrow_pair(&handle, RecvMode::Small);
             feed.set_nonblocking(true).expect("nonblocking");
             slow.push((feed, never_reads));

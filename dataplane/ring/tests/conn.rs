@@ -5,7 +5,7 @@ mod common;
 use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 use std::task::Poll;
 use std::time::Duration;
@@ -371,8 +371,7 @@ fn sockets_block_under_io_uring_and_do_not_under_epoll() {
         let flags = unsafe { libc::fcntl(accepted.socket.as_raw_fd(), libc::F_GETFL) };
         let nonblocking = flags & libc::O_NONBLOCK != 0;
         assert_eq!(nonblocking, handle.driver() == erlmcp_ring::DriverKind::Epoll);
-        // SAFETY: no pointers; the duplicate is ours.
-        let copy = unsafe { OwnedFd::from_raw_fd(libc::dup(accepted.socket.as_raw_fd())) };
+        let copy = accepted.socket.try_clone().expect("duplicates");
         let _conn = handle.adopt(accepted.socket, RecvMode::Small).expect("adopts");
         assert!(TcpStream::from(copy).nodelay().expect("reads the option"));
     });

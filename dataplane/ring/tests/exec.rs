@@ -89,7 +89,8 @@ fn a_borrowed_waker_may_be_used_on_another_thread() {
                 std::thread::scope(|scope| {
                     scope.spawn(|| {
                         waker.wake_by_ref();
-                        waker.clone().wake();
+                        let owned = waker.clone();
+                        owned.wake();
                     });
                 });
                 Poll::Pending

@@ -3,18 +3,12 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
-use common::{both, both_configured, both_with, listener, recv_exact, run, turn_until};
+use common::{both, both_configured, both_with, connect, listener, recv_exact, run, turn_until};
 use erlmcp_ring::{IoError, PeerAddr, RecvMode, Shard};
-
-fn connect(addr: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(addr).expect("connects");
-    stream.set_read_timeout(Some(common::PATIENCE)).expect("timeout");
-    stream
-}
 
 #[test]
 fn accepts_tcp_and_unix_and_names_the_peers() {

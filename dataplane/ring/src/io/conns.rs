@@ -129,10 +129,10 @@ impl Io {
         slot.bits.set(Bits::CLOSING);
         (slot.recv_task, slot.send_task) = (NO_TASK, NO_TASK);
         slot.bytes_sent = self.now_nanos;
-        if !slot.bits.has(Bits::SENDING | Bits::CONNECTING) {
-            if let Some(block) = slot.send.take() {
-                self.pool.put(block);
-            }
+        if !slot.bits.has(Bits::SENDING | Bits::CONNECTING)
+            && let Some(block) = slot.send.take()
+        {
+            self.pool.put(block);
         }
         match &self.driver {
             Driver::Uring(_) => {
@@ -206,12 +206,12 @@ impl Io {
     pub(super) fn settle_after_teardown(&mut self, key: Key) {
         let Some(slot) = self.conns.get_mut(key) else { return };
         slot.bits.clear(Bits::ARMED | Bits::CONNECTING | Bits::CANCEL_FD);
-        if slot.bits.take(Bits::SENDING) {
-            if let Some(block) = &mut slot.send {
-                block.result = Err(IoError::Closed);
-                for (group, pinned) in self.groups.iter().zip(std::mem::take(&mut block.pinned)) {
-                    group.book().unpin(pinned);
-                }
+        if slot.bits.take(Bits::SENDING)
+            && let Some(block) = &mut slot.send
+        {
+            block.result = Err(IoError::Closed);
+            for (group, pinned) in self.groups.iter().zip(std::mem::take(&mut block.pinned)) {
+                group.book().unpin(pinned);
             }
         }
         if slot.bits.has(Bits::CLOSING) {

@@ -23,11 +23,11 @@ impl Io {
         let fd = socket.as_raw_fd();
         sys::set_nonblocking(fd, matches!(self.driver, Driver::Epoll(_)))?;
         let key = self.listeners.insert(ListenerSlot::new(socket));
-        if let Driver::Epoll(epoll) = &mut self.driver {
-            if let Err(error) = epoll.register_listener(key, fd) {
-                self.listeners.remove(key);
-                return Err(error.into());
-            }
+        if let Driver::Epoll(epoll) = &mut self.driver
+            && let Err(error) = epoll.register_listener(key, fd)
+        {
+            self.listeners.remove(key);
+            return Err(error.into());
         }
         self.arm_accept(key);
         Ok(key)

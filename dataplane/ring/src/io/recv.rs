@@ -215,12 +215,12 @@ impl Io {
 /// Where what was received is kept: in its buffer, or, when few of them are left, in a copy.
 fn keep(groups: &Groups, index: usize, bid: u16, stats: &RingStats) -> (usize, u16) {
     let group = &groups[index];
-    if group.book().is_scarce() {
-        if let Some(copy) = groups[OVERFLOW].copy_in(group.received(bid)) {
-            stats.spilled_bytes.add(u64::from(group.book().len_of(bid)));
-            group.release(bid);
-            return (OVERFLOW, copy);
-        }
+    if group.book().is_scarce()
+        && let Some(copy) = groups[OVERFLOW].copy_in(group.received(bid))
+    {
+        stats.spilled_bytes.add(u64::from(group.book().len_of(bid)));
+        group.release(bid);
+        return (OVERFLOW, copy);
     }
     (index, bid)
 }

@@ -6,7 +6,7 @@
 )]
 
 use std::future::Future;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -75,6 +75,13 @@ pub(crate) fn turn_until(shard: &mut Shard, what: &str, mut done: impl FnMut() -
 
 pub(crate) fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").expect("bind")
+}
+
+/// A peer that gives up reading after a while.
+pub(crate) fn connect(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(addr).expect("connects");
+    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    stream
 }
 
 /// A TCP connection: the shard's end and the test's end.
