@@ -10,7 +10,7 @@ use erlmcp_dataplane::link::ListenerId;
 use erlmcp_dataplane::{DataPlane, Setup};
 use erlmcp_ring::{DriverChoice, ShardConfig, probe};
 
-#[path = "../tests/common/snapshot.rs"]
+#[path = "../tests/it/common/snapshot.rs"]
 mod snapshot;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

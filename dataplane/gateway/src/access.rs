@@ -3,8 +3,9 @@
 //! Never formats and never waits: a record that finds no batch is dropped and counted.
 
 use std::cell::{Cell, RefCell};
+use std::task::Poll;
 
-use erlmcp_ring::lane;
+use erlmcp_ring::{Handle, TaskRef, lane};
 
 use crate::link::{AccessBatch, AccessRecord, Counter};
 
@@ -14,11 +15,25 @@ pub(crate) struct AccessLog {
     full: lane::Sender<AccessBatch>,
     empty: RefCell<lane::Receiver<AccessBatch>>,
     pending: Cell<bool>,
+    /// The task that flushes, while it waits for a record.
+    flusher: Cell<Option<TaskRef>>,
+    ring: Handle,
 }
 
 impl AccessLog {
-    pub(crate) fn new(full: lane::Sender<AccessBatch>, empty: lane::Receiver<AccessBatch>) -> Self {
-        Self { batch: RefCell::new(None), full, empty: RefCell::new(empty), pending: Cell::new(false) }
+    pub(crate) fn new(
+        ring: Handle,
+        full: lane::Sender<AccessBatch>,
+        empty: lane::Receiver<AccessBatch>,
+    ) -> Self {
+        Self {
+            batch: RefCell::new(None),
+            full,
+            empty: RefCell::new(empty),
+            pending: Cell::new(false),
+            flusher: Cell::new(None),
+            ring,
+        }
     }
 
     /// Writes a record down, or counts it as dropped.
@@ -32,12 +47,25 @@ impl AccessLog {
             return;
         };
         current.push(record);
-        self.pending.set(true);
+        if !self.pending.replace(true)
+            && let Some(flusher) = self.flusher.take()
+        {
+            self.ring.wake(flusher);
+        }
         if current.is_full()
             && let Some(full) = batch.take()
         {
             self.hand_over(full, dropped);
         }
+    }
+
+    /// Ready when there is something to flush; an idle shard's flusher sleeps for good.
+    pub(crate) fn poll_pending(&self, task: TaskRef) -> Poll<()> {
+        if self.pending.get() {
+            return Poll::Ready(());
+        }
+        self.flusher.set(Some(task));
+        Poll::Pending
     }
 
     /// Hands over what there is; called every few milliseconds and at the shard's end.

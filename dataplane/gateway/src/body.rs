@@ -56,6 +56,24 @@ impl Encoding {
     }
 }
 
+/// Whether body bytes may leave in the buffers that they came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// As leases: they are sent at once.
+    Leases,
+    /// Copied: they wait, and receive buffers must not wait with them.
+    Copies,
+}
+
+/// Takes what `inbound` holds of a body that nobody wants.
+pub(crate) fn discard(decoder: &mut BodyDecoder, inbound: &mut Inbound) -> Result<(), BodyError> {
+    while !inbound.is_empty() && !decoder.is_done() {
+        let decoded = decoder.decode(inbound.bytes())?;
+        inbound.consume(decoded.consumed);
+    }
+    Ok(())
+}
+
 /// Moves what `inbound` holds of the body to `out`, up to the window. Returns the number of body bytes moved.
 ///
 /// `look` sees each piece of the body on its way.
@@ -63,6 +81,7 @@ pub(crate) fn transfer(
     decoder: &mut BodyDecoder,
     inbound: &mut Inbound,
     encoding: Encoding,
+    keep: Keep,
     out: &mut SendList,
     mut look: impl FnMut(&[u8]),
 ) -> Result<usize, BodyError> {
@@ -74,7 +93,9 @@ pub(crate) fn transfer(
             look(&inbound.bytes()[data.clone()]);
             moved += data.len();
             encoding.open(data.len(), out);
-            if data == (0..inbound.bytes().len()) {
+            if keep == Keep::Copies {
+                out.push_bytes(&inbound.bytes()[data]);
+            } else if data == (0..inbound.bytes().len()) {
                 inbound.push_all(out);
             } else {
                 inbound.push_part(data, out);

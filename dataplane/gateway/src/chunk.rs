@@ -66,14 +66,14 @@ impl Inbound {
     }
 
     /// Adds what came next. Joining copies: only heads in pieces and pipelined requests come here with bytes left.
-    pub(crate) fn push(&mut self, lease: Lease) {
+    pub(crate) fn push(&mut self, next: Chunk) {
         self.0 = match self.0.take() {
-            None => (!lease.is_empty()).then_some(Chunk::Lease(lease)),
+            None => (!next.is_empty()).then_some(next),
             Some(Chunk::Owned(mut bytes, at)) => {
-                bytes.extend_from_slice(&lease);
+                bytes.extend_from_slice(&next);
                 Some(Chunk::Owned(bytes, at))
             }
-            Some(Chunk::Lease(first)) => Some(Chunk::Owned([&*first, &*lease].concat(), 0)),
+            Some(Chunk::Lease(first)) => Some(Chunk::Owned([&*first, &*next].concat(), 0)),
         };
     }
 
@@ -92,6 +92,13 @@ impl Inbound {
     pub(crate) fn push_part(&self, range: Range<usize>, out: &mut SendList) {
         if let Some(chunk) = &self.0 {
             chunk.push_part(range, out);
+        }
+    }
+
+    /// Lets go of the receive buffer: what must be kept while waiting is kept in memory of its own.
+    pub(crate) fn own(&mut self) {
+        if let Some(Chunk::Lease(lease)) = &self.0 {
+            self.0 = Some(Chunk::Owned(lease.to_vec(), 0));
         }
     }
 

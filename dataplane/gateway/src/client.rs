@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
-use erlmcp_ring::{Conn, PeerAddr};
+use erlmcp_ring::PeerAddr;
 
 use crate::downstream::Downstream;
 use crate::downstream::http1::Http1;
@@ -12,6 +12,7 @@ use crate::link::ids::ListenerId;
 use crate::link::reason::Reason;
 use crate::pipeline::{self, Begun};
 use crate::state::{Drain, Shared};
+use crate::transport::Transport;
 
 /// How long a client that was told `close` may take to close its side before we do: its last reply must not be
 /// lost to a reset that unread bytes would cause (RFC 9112 section 9.6).
@@ -20,8 +21,8 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Begins to serve a connection in a task of its own. A connection for which there is no task is closed.
-pub(crate) fn start(state: &Shared, conn: Conn, peer: &PeerAddr, listener: ListenerId) {
-    let http1 = Http1::new(state, conn, peer, listener);
+pub(crate) fn start(state: &Shared, transport: Transport, peer: &PeerAddr, listener: ListenerId) {
+    let http1 = Http1::new(state, transport, peer, listener);
     if state.ring.spawn(serve(state.clone(), http1)).is_err() {
         state.count_reason(Reason::Overloaded);
     }
@@ -30,7 +31,14 @@ pub(crate) fn start(state: &Shared, conn: Conn, peer: &PeerAddr, listener: Liste
 /// Goes on with a connection whose event stream has ended.
 pub(crate) fn resume(state: &Shared, down: Downstream) {
     let Downstream::Http1(http1) = down;
-    if http1.can_go_on() && state.ring.spawn(serve(state.clone(), http1)).is_err() {
+    let spawned = match http1.can_go_on() {
+        true => state.ring.spawn(serve(state.clone(), http1)),
+        false => {
+            let state = state.clone();
+            state.clone().ring.spawn(async move { linger(&state, &http1).await })
+        }
+    };
+    if spawned.is_err() {
         state.count_reason(Reason::Overloaded);
     }
 }
@@ -65,12 +73,26 @@ async fn next_request(state: &Shared, http1: &mut Http1) -> Option<Begun> {
     if let Some(begun) = pipeline::begin(state, http1) {
         return Some(begun);
     }
-    let limits =
-        state.with_snapshot(|snapshot| snapshot.listeners[usize::from(http1.listener.0)].header_timeout);
-    state.ring.set_deadline(Some(state.within_drain(state.ring.now() + limits)));
+    receive_head(state, http1).await
+}
+
+/// Goes on with a head that came in pieces. It waits in memory of its own, as slow clients must not use up the
+/// receive buffers, and is not parsed for every byte, so that the work stays linear in its size.
+async fn receive_head(state: &Shared, http1: &mut Http1) -> Option<Begun> {
+    let listener = usize::from(http1.listener.0);
+    let at = state.ring.now() + state.with_snapshot(|snapshot| snapshot.listeners[listener].header_timeout);
+    http1.inbound.own();
+    let mut parsed = http1.inbound.bytes().len();
     loop {
-        match http1.conn().recv().await {
-            Ok(Some(lease)) => http1.inbound.push(lease),
+        let received = poll_fn(|_| {
+            state.ring.set_deadline(Some(state.within_drain(at)));
+            http1.transport().poll_recv()
+        });
+        match received.await {
+            Ok(Some(chunk)) => {
+                http1.inbound.push(chunk);
+                http1.inbound.own();
+            }
             Err(error) if error.is_timed_out() => {
                 http1.keep_alive = false;
                 http1.note.begin(state.ring.now(), 0);
@@ -81,6 +103,12 @@ async fn next_request(state: &Shared, http1: &mut Http1) -> Option<Begun> {
                 return None;
             }
         }
+        let bytes = http1.inbound.bytes();
+        let news = &bytes[parsed.saturating_sub(3).min(bytes.len())..];
+        if bytes.len() < 2 * parsed && memchr::memmem::find(news, b"\r\n\r\n").is_none() {
+            continue;
+        }
+        parsed = bytes.len();
         if let Some(begun) = pipeline::begin(state, http1) {
             return Some(begun);
         }
@@ -99,12 +127,12 @@ async fn wait_idle(state: &Shared, http1: &mut Http1) -> bool {
             Drain::No => idle_at,
             Drain::Until { idle, .. } => idle_at.min(idle),
         }));
-        http1.conn().poll_recv()
+        http1.transport().poll_recv()
     })
     .await;
     match received {
-        Ok(Some(lease)) => {
-            http1.inbound.push(lease);
+        Ok(Some(chunk)) => {
+            http1.inbound.push(chunk);
             true
         }
         Ok(None) | Err(_) => false,
@@ -113,11 +141,16 @@ async fn wait_idle(state: &Shared, http1: &mut Http1) -> bool {
 
 /// Closes our side and waits, within bounds, for the client to close its own.
 async fn linger(state: &Shared, http1: &Http1) {
-    http1.conn().shutdown_write();
-    state.ring.set_deadline(Some(state.within_drain(state.ring.now() + LINGER)));
+    http1.transport().shutdown_write();
+    let at = state.ring.now() + LINGER;
     let mut left = LINGER_BYTES_MAX;
-    while let Ok(Some(lease)) = http1.conn().recv().await {
-        match left.checked_sub(lease.len()) {
+    loop {
+        let received = poll_fn(|_| {
+            state.ring.set_deadline(Some(state.within_drain(at)));
+            http1.transport().poll_recv()
+        });
+        let Ok(Some(chunk)) = received.await else { return };
+        match left.checked_sub(chunk.len()) {
             Some(rest) => left = rest,
             None => return,
         }

@@ -35,6 +35,7 @@ mod request_id;
 mod route;
 mod shard;
 mod state;
+mod transport;
 mod upstream;
 
 pub use explain::{ExplainRequest, Explanation, explain};

@@ -9,7 +9,7 @@ use erlmcp_proto::http1::{Framing, HeaderSlots, Method, Request, parse_request};
 use erlmcp_proto::jsonrpc::{self, mcp};
 use erlmcp_ring::SendList;
 
-use crate::body::Encoding;
+use crate::body::{Encoding, Keep};
 use crate::cors;
 use crate::downstream::http1::{Http1, Terms};
 use crate::exchange::Forward;
@@ -23,6 +23,9 @@ use crate::request_id;
 use crate::route::{self, RouteInput};
 use crate::state::{Shared, SnapshotRef};
 use crate::upstream::balance::{self, Tried};
+
+/// Bodies up to this length are gathered before a node's connection is taken; longer ones stream.
+const GATHERED_BYTES_MAX: u64 = 64 * 1024;
 
 /// What becomes of a request.
 pub(crate) enum Begun {
@@ -58,12 +61,14 @@ pub(crate) fn begin(state: &Shared, http1: &mut Http1) -> Option<Begun> {
     let id = request_id::of(request.headers.get(&snapshot.identity.request_id_header), || state.ring.rng());
     let body = &http1.inbound.bytes()[request.head_len..];
     let method = rpc_method(&request, body);
-    state.page.methods[method as usize].add(u64::from(method != mcp::Method::Unknown || !body.is_empty()));
+    if let Some(method) = method {
+        state.page.methods[method.index()].add(1);
+    }
     http1.note.keep(Texts {
         request_id: id.as_str(),
         method: request.method_text,
         path: request.target.text,
-        rpc_method: if method == mcp::Method::Unknown { "" } else { method.as_str() },
+        rpc_method: method.map_or("", mcp::Method::as_str),
         origin: request
             .headers
             .get("origin")
@@ -231,7 +236,7 @@ fn act(state: &Shared, http1: &mut Http1, decision: Decision, snapshot: Snapshot
             http1.note.route = route;
             http1.note.logged = chosen.access_log;
             let encoding = Encoding::of(about.framing, true);
-            if let Err(reason) = http1.body_at_hand(encoding, &mut first) {
+            if let Err(reason) = http1.body_at_hand(encoding, Keep::Copies, &mut first) {
                 return Begun::Refuse(reason);
             }
             let is_body_sent = http1.is_body_done();
@@ -242,6 +247,8 @@ fn act(state: &Shared, http1: &mut Http1, decision: Decision, snapshot: Snapshot
                 http1.send_continue();
             }
             let method = about.method;
+            let is_small_body =
+                matches!(about.framing, Framing::Length(length) if length <= GATHERED_BYTES_MAX);
             Begun::Forward(Forward {
                 snapshot,
                 route,
@@ -252,28 +259,28 @@ fn act(state: &Shared, http1: &mut Http1, decision: Decision, snapshot: Snapshot
                 method,
                 encoding,
                 is_body_sent,
+                is_small_body,
             })
         }
     }
 }
 
-/// The MCP method of a request, where it can be told at once: by the header that modern clients send, or by a
-/// body that is here whole.
-fn rpc_method(request: &Request<'_>, body: &[u8]) -> mcp::Method {
+/// The MCP method of a request that carries JSON-RPC, where it can be told at once: by the header that modern
+/// clients send, or by a body that is here whole.
+fn rpc_method(request: &Request<'_>, body: &[u8]) -> Option<mcp::Method> {
     if request.method != Method::Post {
-        return mcp::Method::Unknown;
+        return None;
     }
     if let Some(named) = request.headers.get("mcp-method") {
-        return mcp::Method::from_bytes(named);
+        return Some(mcp::Method::from_bytes(named));
     }
-    let is_whole =
-        matches!(request.framing, Framing::Length(length) if length == body.len() as u64 && length > 0);
+    let Framing::Length(length) = request.framing else { return None };
+    let body = body.get(..usize::try_from(length).ok()?)?;
     let is_json =
         request.headers.get("content-type").is_some_and(|kind| kind.starts_with(b"application/json"));
-    if !is_whole || !is_json {
-        return mcp::Method::Unknown;
+    if !is_json {
+        return None;
     }
-    let scanned = jsonrpc::scan(body, &jsonrpc::ScanLimits::default());
-    let named = scanned.ok().and_then(|scan| scan.method).and_then(|method| method.as_plain());
-    named.map_or(mcp::Method::Unknown, |method| mcp::Method::from_bytes(method.as_bytes()))
+    let scan = jsonrpc::scan(body, &jsonrpc::ScanLimits::default()).ok()?;
+    Some(mcp::Method::from_bytes(scan.method?.as_plain()?.as_bytes()))
 }

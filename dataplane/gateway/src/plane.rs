@@ -92,7 +92,13 @@ impl DataPlane {
             threads: Vec::with_capacity(count),
         };
         for (index, placement) in placements.into_iter().enumerate() {
-            plane.start_shard(index, placement, &setup)?;
+            if let Err(error) = plane.start_shard(index, placement, &setup) {
+                plane.drain(Duration::ZERO, Duration::ZERO);
+                // Those that never start count as draining, or the others would wait for them.
+                plane.pages.iter().for_each(|page| page.draining.set(1));
+                plane.join();
+                return Err(error);
+            }
         }
         Ok(plane)
     }

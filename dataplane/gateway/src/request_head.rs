@@ -2,6 +2,7 @@
 //!
 //! One pass over the client's fields. Never decides where a request goes.
 
+use std::io::Write;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -101,6 +102,9 @@ fn write_fields<'b>(request: &Request<'b>, context: &Context<'_>, out: &mut Vec<
         if is_ours(name, id_header, value, &mut forwarded) || http1::is_hop_by_hop(name) {
             continue;
         }
+        if !context.trusted && is_forwarding(name) {
+            continue;
+        }
         if !plain && (request.connection_tokens.contains(name) || is_edited(edits, name)) {
             continue;
         }
@@ -112,6 +116,13 @@ fn write_fields<'b>(request: &Request<'b>, context: &Context<'_>, out: &mut Vec<
 fn is_edited(edits: &crate::link::snapshot::HeaderEdits, name: &str) -> bool {
     edits.remove.iter().any(|one| one.eq_ignore_ascii_case(name))
         || edits.set.iter().any(|(one, _)| one.eq_ignore_ascii_case(name))
+}
+
+/// Whether a field claims something about hops before this one.
+fn is_forwarding(name: &str) -> bool {
+    const PREFIX: &str = "x-forwarded-";
+    name.eq_ignore_ascii_case("forwarded")
+        || name.get(..PREFIX.len()).is_some_and(|head| head.eq_ignore_ascii_case(PREFIX))
 }
 
 /// Whether the gateway writes this field itself; what it appends to is noted.
@@ -171,7 +182,10 @@ fn write_address(out: &mut Vec<u8>, address: Option<IpAddr>) {
                 http1::write_decimal(out, u64::from(octet));
             }
         }
-        Some(IpAddr::V6(v6)) => out.extend_from_slice(v6.to_string().as_bytes()),
+        Some(IpAddr::V6(v6)) => {
+            // Writing to memory cannot fail.
+            let _ = write!(out, "{v6}");
+        }
         // RFC 7239 section 6.3's word for an unnamed peer.
         None => out.extend_from_slice(b"unknown"),
     }

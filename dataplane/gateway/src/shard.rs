@@ -2,10 +2,13 @@
 //!
 //! Owns the tasks that are not connections: accepting, arrivals from other shards, commands, housekeeping.
 
+use std::future::{Future, poll_fn};
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::task::Poll;
 use std::time::Duration;
 
 use erlmcp_ring::probe::Chosen;
@@ -13,9 +16,11 @@ use erlmcp_ring::{Accepted, IoError, Listener, RecvMode, RingStats, Shard, Shard
 
 use crate::access::AccessLog;
 use crate::client;
+use crate::link::ids::ENDPOINTS_MAX;
 use crate::link::{AccessBatch, Command, ListenerId, ShardPage, Snapshot};
 use crate::placement::{Arrival, Placement};
 use crate::state::{Drain, Shared, State};
+use crate::transport::Transport;
 
 /// How often batches that are not full go to the access log's writer.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(20);
@@ -48,7 +53,7 @@ pub(crate) fn run(parts: ShardParts, started: &SyncSender<Result<Arc<RingStats>,
         Err(error) => return drop(started.send(Err(error))),
     };
     let ring = shard.handle();
-    let access = AccessLog::new(parts.access_full, parts.access_empty);
+    let access = AccessLog::new(ring.clone(), parts.access_full, parts.access_empty);
     let state: Shared = Rc::new(State::new(ring.clone(), parts.page, parts.pages, access, parts.snapshot));
     let stats = ring.stats_page();
     match start_tasks(&state, parts.listeners, parts.placement, parts.commands) {
@@ -77,9 +82,11 @@ fn start_tasks(
     let placement = Rc::new(placement);
     for (id, socket) in listeners {
         let listener = state.ring.listen(socket)?;
+        state.accepting.set(state.accepting.get() + 1);
         state.ring.spawn(accept(state.clone(), placement.clone(), id, listener)).map_err(full)?;
     }
     state.ring.spawn(obey(state.clone(), commands)).map_err(full)?;
+    state.ring.spawn(flush_access(state.clone())).map_err(full)?;
     state.ring.spawn(keep_house(state.clone())).map_err(full)
 }
 
@@ -94,10 +101,10 @@ async fn accept(state: Shared, placement: Rc<Placement>, id: ListenerId, mut lis
             rest(&state, &mut listener).await;
             continue;
         }
-        match listener.accept().await {
-            Ok(accepted) => place(&state, &placement, id, accepted),
-            Err(IoError::TimedOut) => {}
-            Err(_) => {
+        match next(&state, &mut listener).await {
+            None => break,
+            Some(Ok(accepted)) => place(&state, &placement, id, accepted),
+            Some(Err(_)) => {
                 page.accept_errors.add(1);
                 rest(&state, &mut listener).await;
             }
@@ -106,6 +113,17 @@ async fn accept(state: Shared, placement: Rc<Placement>, id: ListenerId, mut lis
     for accepted in listener.stop().await {
         place(&state, &placement, id, accepted);
     }
+    state.accepting.set(state.accepting.get() - 1);
+}
+
+/// The next connection, or `None` when the drain begins first.
+async fn next(state: &Shared, listener: &mut Listener) -> Option<Result<Accepted, IoError>> {
+    let mut accept = pin!(listener.accept());
+    poll_fn(|cx| match state.is_draining() {
+        true => Poll::Ready(None),
+        false => accept.as_mut().poll(cx).map(Some),
+    })
+    .await
 }
 
 /// Leaves newcomers in the kernel's queue for a moment.
@@ -126,7 +144,7 @@ fn place(state: &Shared, placement: &Placement, listener: ListenerId, accepted: 
 fn settle(state: &Shared, arrival: Arrival) {
     let Arrival { listener, accepted } = arrival;
     match state.ring.adopt(accepted.socket, RecvMode::Small) {
-        Ok(conn) => client::start(state, conn, &accepted.peer, listener),
+        Ok(conn) => client::start(state, Transport::Plain(conn), &accepted.peer, listener),
         Err(_) => state.page.listeners[usize::from(listener.0)].accept_errors.add(1),
     }
 }
@@ -155,32 +173,40 @@ async fn obey(state: Shared, mut commands: lane::Receiver<Command>) {
 
 /// Ends the shard when its last connection is closed, or at the drain's limit.
 async fn end_when_drained(state: Shared) {
+    let mut quiet_looks = 0;
     loop {
         state.ring.sleep_until(state.ring.now() + DRAIN_LOOK).await;
         let Drain::Until { limit, .. } = state.drain() else { continue };
+        // Others hand connections over until they drain too, and what they handed over comes within a turn.
+        let all_drain = state.pages.iter().all(|page| page.draining.get() != 0);
+        let is_quiet = all_drain && state.accepting.get() == 0 && state.page.load.get() == 0;
+        quiet_looks = if is_quiet { quiet_looks + 1 } else { 0 };
         // Past the limit each connection cuts itself; those that do not get one more second.
-        let cut = state.ring.now() >= limit + SWEEP_INTERVAL;
-        if cut || state.page.load.get() == 0 {
+        if quiet_looks == 2 || state.ring.now() >= limit + SWEEP_INTERVAL {
             return state.ring.stop();
         }
     }
 }
 
-/// Hands access-log batches over and looks through idle connections.
-async fn keep_house(state: Shared) {
-    let mut sweep_at = state.ring.now() + SWEEP_INTERVAL;
+/// Hands over access-log batches that are not full, a moment after their first record.
+async fn flush_access(state: Shared) {
     loop {
+        poll_fn(|_| state.access.poll_pending(state.ring.current_task())).await;
         state.ring.sleep_until(state.ring.now() + FLUSH_INTERVAL).await;
         state.access.flush(&state.page.access_dropped);
-        if state.ring.now() < sweep_at {
-            continue;
-        }
-        sweep_at = state.ring.now() + SWEEP_INTERVAL;
+    }
+}
+
+/// Looks through idle connections and sets the log's clock.
+async fn keep_house(state: Shared) {
+    loop {
+        state.ring.sleep_until(state.ring.now() + SWEEP_INTERVAL).await;
         state.sync_wall_clock();
         state.page.task_panics.set(state.ring.stats().panics.get());
-        let snapshot = state.snapshot();
-        state.pools.sweep(&state, |id| {
-            snapshot.groups.iter().any(|group| group.endpoints.iter().any(|one| one.id == id))
-        });
+        let mut known = vec![false; ENDPOINTS_MAX];
+        for endpoint in state.snapshot().groups.iter().flat_map(|group| &group.endpoints) {
+            known[usize::from(endpoint.id.0)] = true;
+        }
+        state.pools.sweep(&state, |id| known[usize::from(id.0)]);
     }
 }

@@ -47,6 +47,8 @@ pub(crate) struct State {
     pub(crate) access: AccessLog,
     /// Where round-robin and the search for the least loaded start next.
     pub(crate) turn: Cell<u32>,
+    /// Listeners that still accept.
+    pub(crate) accepting: Cell<u32>,
     snapshot: RefCell<SnapshotRef>,
     drain: Cell<Drain>,
     /// Wall clock less the shard's clock, microseconds.
@@ -69,6 +71,7 @@ impl State {
             pools: Pools::default(),
             access,
             turn: Cell::new(0),
+            accepting: Cell::new(0),
             snapshot: RefCell::new(SnapshotRef(Rc::new(snapshot))),
             drain: Cell::new(Drain::No),
             wall_offset_us: Cell::new(0),
@@ -152,7 +155,9 @@ impl State {
         client: Option<std::net::IpAddr>,
     ) {
         let duration_us = note.elapsed_us(self.ring.now());
-        self.page.duration.record(u64::from(duration_us));
+        if !note.is_stream {
+            self.page.duration.record(u64::from(duration_us));
+        }
         if note.upstream_us > 0 {
             self.page.upstream.record(u64::from(note.upstream_us));
         }

@@ -60,6 +60,13 @@ impl Conn {
         self.handle.io().closed_by_peer(self.key)
     }
 
+    /// The peer has ended its side or the connection is broken, whatever is still queued before that. Registers the
+    /// running task to be woken when that becomes true.
+    #[must_use]
+    pub fn recv_ended(&self) -> bool {
+        self.handle.io().recv_ended(self.key)
+    }
+
     /// Starts to send `list`. One send at a time: the one before must have been taken with [`Self::poll_sent`].
     #[inline]
     pub fn start_send(&self, list: SendList) {

@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use std::task::Poll;
 
 use erlmcp_proto::http1::{BodyDecoder, BodyError, Framing, Method, Request, Response};
-use erlmcp_ring::{Conn, PeerAddr, RecvMode, SendList, Sent};
+use erlmcp_ring::{PeerAddr, RecvMode, SendList, Sent};
 
-use crate::body::{Encoding, transfer};
+use crate::body::{Encoding, Keep, discard, transfer};
 use crate::chunk::Inbound;
 use crate::link::ids::ListenerId;
 use crate::link::reason::Reason;
@@ -18,13 +18,14 @@ use crate::note::Note;
 use crate::own_reply::{self, Probe};
 use crate::reply_head;
 use crate::state::Shared;
+use crate::transport::Transport;
 
 /// Bodies with more than this still to come are received into large buffers.
 const LARGE_BODY_BYTES: u64 = 16 * 1024;
 
 /// One client connection.
 pub(crate) struct Http1 {
-    conn: Conn,
+    transport: Transport,
     pub(crate) inbound: Inbound,
     pub(crate) note: Note,
     pub(crate) peer: Option<IpAddr>,
@@ -58,11 +59,16 @@ impl Drop for OpenConnection {
 }
 
 impl Http1 {
-    pub(crate) fn new(state: &Shared, conn: Conn, peer: &PeerAddr, listener: ListenerId) -> Box<Self> {
+    pub(crate) fn new(
+        state: &Shared,
+        transport: Transport,
+        peer: &PeerAddr,
+        listener: ListenerId,
+    ) -> Box<Self> {
         state.page.load.add(1);
         state.page.listeners[usize::from(listener.0)].open.add(1);
         Box::new(Self {
-            conn,
+            transport,
             inbound: Inbound::default(),
             note: Note::new(),
             peer: peer.ip().map(|ip| ip.to_canonical()),
@@ -85,8 +91,8 @@ impl Http1 {
         &self.open.state
     }
 
-    pub(crate) fn conn(&self) -> &Conn {
-        &self.conn
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     /// Takes a request's head off the bytes received and gets ready for its body and its reply.
@@ -117,12 +123,12 @@ impl Http1 {
     fn set_large(&mut self, large: bool) {
         if self.large != large {
             self.large = large;
-            self.conn.set_recv_mode(if large { RecvMode::Large } else { RecvMode::Small });
+            self.transport.set_recv_mode(if large { RecvMode::Large } else { RecvMode::Small });
         }
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        self.inbound.is_empty() && self.conn.closed_by_peer()
+        self.transport.has_ended()
     }
 
     pub(crate) fn is_body_done(&self) -> bool {
@@ -130,8 +136,13 @@ impl Http1 {
     }
 
     /// Moves body bytes that are already here.
-    pub(crate) fn body_at_hand(&mut self, encoding: Encoding, out: &mut SendList) -> Result<usize, Reason> {
-        let moved = transfer(&mut self.request_body, &mut self.inbound, encoding, out, |_| ())
+    pub(crate) fn body_at_hand(
+        &mut self,
+        encoding: Encoding,
+        keep: Keep,
+        out: &mut SendList,
+    ) -> Result<usize, Reason> {
+        let moved = transfer(&mut self.request_body, &mut self.inbound, encoding, keep, out, |_| ())
             .map_err(Reason::BadBody)?;
         self.note.bytes_in += moved as u64;
         self.body_bytes_left = self.body_bytes_left.checked_sub(moved as u64).ok_or(Reason::BodyTooLarge)?;
@@ -145,16 +156,17 @@ impl Http1 {
     pub(crate) fn poll_body(
         &mut self,
         encoding: Encoding,
+        keep: Keep,
         out: &mut SendList,
     ) -> Poll<Result<usize, Reason>> {
         loop {
             let was_done = self.request_body.is_done();
-            let moved = self.body_at_hand(encoding, out)?;
+            let moved = self.body_at_hand(encoding, keep, out)?;
             if moved > 0 || was_done || self.request_body.is_done() {
                 return Poll::Ready(Ok(moved));
             }
-            match std::task::ready!(self.conn.poll_recv()) {
-                Ok(Some(lease)) => self.inbound.push(lease),
+            match std::task::ready!(self.transport.poll_recv()) {
+                Ok(Some(chunk)) => self.inbound.push(chunk),
                 Ok(None) => return Poll::Ready(Err(Reason::BadBody(BodyError::Truncated))),
                 Err(error) if error.is_timed_out() => return Poll::Ready(Err(Reason::BodyTimeout)),
                 Err(_) => return Poll::Ready(Err(Reason::ClientGone)),
@@ -171,7 +183,13 @@ impl Http1 {
     ) {
         let knows_chunks = !self.http10;
         let interim = response.is_interim();
+        // A client of HTTP/1.0 would take it for the reply (RFC 9110 15.2).
+        if interim && self.http10 {
+            return;
+        }
         if !interim {
+            // An answer before the request's end: whether the rest ever comes is not known.
+            self.keep_alive &= self.request_body.is_done();
             self.encoding = Encoding::of(response.framing, knows_chunks);
             let endless = matches!(response.framing, Framing::Chunked | Framing::UntilClose);
             if endless && !knows_chunks {
@@ -195,7 +213,8 @@ impl Http1 {
         self.note.status = status;
         self.replied = true;
         // What is left of a body that nobody reads cannot be told from the next request.
-        self.keep_alive &= self.request_body.is_done();
+        let read = discard(&mut self.request_body, &mut self.inbound);
+        self.keep_alive &= read.is_ok() && self.request_body.is_done();
         write(self.out_list().head_mut());
         self.end_head(false);
     }
@@ -257,8 +276,13 @@ impl Http1 {
     async fn flush_own(&mut self, state: &Shared) -> bool {
         let listener = usize::from(self.listener.0);
         let timeout = state.with_snapshot(|snapshot| snapshot.listeners[listener].write_timeout);
-        state.ring.set_deadline(Some(state.ring.now() + timeout));
-        poll_fn(|_| self.poll_flush()).await.is_ok()
+        let at = state.ring.now() + timeout;
+        poll_fn(|_| {
+            state.ring.set_deadline(Some(state.within_drain(at)));
+            self.poll_flush()
+        })
+        .await
+        .is_ok()
     }
 
     /// Tells the client to send the body that it holds back (RFC 9110 10.1.1).
@@ -290,7 +314,7 @@ impl Http1 {
     pub(crate) fn poll_flush(&mut self) -> Poll<Result<(), Reason>> {
         loop {
             if self.sending {
-                let Sent { result, .. } = std::task::ready!(self.conn.poll_sent());
+                let Sent { result, .. } = std::task::ready!(self.transport.poll_sent());
                 self.sending = false;
                 if let Err(error) = result {
                     let reason =
@@ -300,12 +324,17 @@ impl Http1 {
             }
             match self.out.take() {
                 Some(list) if !list.is_empty() => {
-                    self.conn.start_send(list);
+                    self.transport.start_send(list);
                     self.sending = true;
                 }
                 _ => return Poll::Ready(Ok(())),
             }
         }
+    }
+
+    /// Bytes handed to the kernel so far.
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        self.transport.bytes_sent()
     }
 
     /// Whether the connection can carry the next request: all of this one was read, and nobody asked to close.

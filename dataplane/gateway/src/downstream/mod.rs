@@ -10,7 +10,7 @@ use std::task::Poll;
 use erlmcp_proto::http1::{Method, Response};
 use erlmcp_ring::SendList;
 
-use crate::body::Encoding;
+use crate::body::{Encoding, Keep};
 use crate::link::ids::ListenerId;
 use crate::link::reason::Reason;
 use crate::link::snapshot::{Route, Snapshot};
@@ -62,10 +62,11 @@ impl Downstream {
     pub(crate) fn poll_body(
         &mut self,
         encoding: Encoding,
+        keep: Keep,
         out: &mut SendList,
     ) -> Poll<Result<usize, Reason>> {
         match self {
-            Self::Http1(http1) => http1.poll_body(encoding, out),
+            Self::Http1(http1) => http1.poll_body(encoding, keep, out),
         }
     }
 
@@ -107,6 +108,13 @@ impl Downstream {
     pub(crate) fn poll_flush(&mut self) -> Poll<Result<(), Reason>> {
         match self {
             Self::Http1(http1) => http1.poll_flush(),
+        }
+    }
+
+    /// Bytes that the client's connection has taken so far: moves as long as it makes progress.
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        match self {
+            Self::Http1(http1) => http1.bytes_sent(),
         }
     }
 

@@ -14,9 +14,9 @@ use std::time::Duration;
 use erlmcp_proto::http1::Method;
 use erlmcp_ring::{Handle, SendList};
 
-use crate::body::Encoding;
+use crate::body::{Encoding, Keep};
 use crate::downstream::Downstream;
-use crate::link::ids::{EndpointId, GroupIndex, RouteIndex};
+use crate::link::ids::{EndpointId, GroupIndex, NO_ENDPOINT, RouteIndex};
 use crate::link::reason::{Fault, Reason};
 use crate::link::snapshot::{Endpoint, Group, HostPolicy, Route};
 use crate::note::micros;
@@ -24,7 +24,7 @@ use crate::state::{Shared, SnapshotRef};
 use crate::upstream::Upstream;
 use crate::upstream::acquire::{Engaged, acquire, engage};
 use crate::upstream::http1::Http1;
-use upload::Upload;
+use upload::{Phase, Upload};
 
 /// A request that is to be forwarded: its head is written, its place is known.
 pub(crate) struct Forward {
@@ -41,6 +41,8 @@ pub(crate) struct Forward {
     /// How the rest of the body leaves, and whether all of it is in `first`.
     pub(crate) encoding: Encoding,
     pub(crate) is_body_sent: bool,
+    /// Whether the body's length is told and small enough to be gathered before it is sent.
+    pub(crate) is_small_body: bool,
 }
 
 impl Forward {
@@ -57,21 +59,18 @@ impl Forward {
     }
 }
 
-/// How far a successful exchange has come when its head was relayed.
-enum Reply {
-    /// A body with an end to wait for.
-    Body(Upstream, Upload),
-    /// An event stream.
-    Stream(Upstream),
-}
-
 /// Runs the exchange. Returns the client's side when it is still at hand: not after it became a stream.
 pub(crate) async fn run(state: &Shared, mut down: Downstream, mut forward: Forward) -> Option<Downstream> {
-    let result = match begin(state, &mut down, &mut forward).await {
-        Ok(Reply::Stream(up)) => return stream::detach(state, down, up, &forward),
-        Ok(Reply::Body(up, upload)) => relay(state, &mut down, up, upload, &forward).await,
-        Err(reason) => Err(reason),
+    let (mut up, upload, is_stream) = match begin(state, &mut down, &mut forward).await {
+        Ok(begun) => begun,
+        Err(reason) => return finish(state, down, Err(reason)).await,
     };
+    let mut events = stream::Events::new(is_stream);
+    // A call that is answered by one event and its end, as most are, never becomes a stream.
+    if is_stream && !events.come_whole(state, &mut down, &mut up) {
+        return stream::detach(state, down, up, events, &forward);
+    }
+    let result = relay(state, &mut down, up, upload, &forward, &mut events).await;
     finish(state, down, result).await
 }
 
@@ -80,7 +79,9 @@ async fn finish(state: &Shared, mut down: Downstream, result: Result<(), Reason>
     let mut usable = true;
     if let Err(reason) = result {
         let endpoint = down.note().endpoint;
-        if reason.fault() == Fault::Upstream && endpoint != crate::link::ids::NO_ENDPOINT {
+        // Connections that failed are counted where another node is tried.
+        let connected = !matches!(reason, Reason::ConnectFailed | Reason::ConnectTimeout);
+        if reason.fault() == Fault::Upstream && connected && endpoint != NO_ENDPOINT {
             state.page.endpoint(endpoint).failures.add(1);
         }
         down.note().reason = Some(reason);
@@ -92,7 +93,12 @@ async fn finish(state: &Shared, mut down: Downstream, result: Result<(), Reason>
 }
 
 /// From the pool to the reply's head, over a dead reused connection where need be.
-async fn begin(state: &Shared, down: &mut Downstream, forward: &mut Forward) -> Result<Reply, Reason> {
+async fn begin(
+    state: &Shared,
+    down: &mut Downstream,
+    forward: &mut Forward,
+) -> Result<(Upstream, Upload, bool), Reason> {
+    gather(state, down, forward).await?;
     let snapshot = forward.snapshot.clone();
     let group = &snapshot.groups[usize::from(forward.group.0)];
     let (engaged, endpoint) = acquire(state, down, group, forward.picked_in(group)).await?;
@@ -104,8 +110,7 @@ async fn begin(state: &Shared, down: &mut Downstream, forward: &mut Forward) -> 
     let mut upload = Upload::new(forward.encoding, forward.is_body_sent);
     loop {
         match reply_head(state, down, &mut up, &mut upload, forward).await {
-            Ok(true) => return Ok(Reply::Stream(up)),
-            Ok(false) => return Ok(Reply::Body(up, upload)),
+            Ok(is_stream) => return Ok((up, upload, is_stream)),
             Err(reason @ Reason::UpstreamReset) if down.note().retries == 0 => {
                 let Some(again) = up.into_replay(forward.method) else { return Err(reason) };
                 state.page.endpoint(endpoint.id).retries.add(1);
@@ -116,6 +121,25 @@ async fn begin(state: &Shared, down: &mut Downstream, forward: &mut Forward) -> 
             Err(reason) => return Err(reason),
         }
     }
+}
+
+/// Waits for the whole of a small body before a connection is taken: a slow client must not hold a node's place.
+async fn gather(state: &Shared, down: &mut Downstream, forward: &mut Forward) -> Result<(), Reason> {
+    let listener = usize::from(down.listener().0);
+    let timeout = forward.snapshot.listeners[listener].body_idle_timeout;
+    while forward.is_small_body && !forward.is_body_sent {
+        let at = state.ring.now() + timeout;
+        poll_fn(|_| {
+            state.ring.set_deadline(Some(state.within_drain(at)));
+            if let Poll::Ready(Err(reason)) = down.poll_flush() {
+                return Poll::Ready(Err(reason));
+            }
+            down.poll_body(forward.encoding, Keep::Copies, &mut forward.first)
+        })
+        .await?;
+        forward.is_body_sent = down.is_body_done();
+    }
+    Ok(())
 }
 
 fn open(down: &mut Downstream, engaged: Engaged, first: SendList) -> Upstream {
@@ -153,28 +177,26 @@ async fn reply_head(
     upload: &mut Upload,
     forward: &Forward,
 ) -> Result<bool, Reason> {
-    let mut sent_at = state.ring.now();
-    let listener = usize::from(down.listener().0);
-    let body_timeout = forward.snapshot.listeners[listener].body_idle_timeout;
-    let read_timeout = forward.read_timeout();
+    // What was last sent starts the wait for what comes next.
+    let mut since = state.ring.now();
     loop {
         let mut head = None;
         poll_fn(|_| {
-            // The last byte of the request starts the node's time.
-            let moved = upload.poll(down, up);
-            match moved {
+            state.ring.set_deadline(Some(state.within_drain(since + forward.patience(down, upload))));
+            match upload.poll(down, up) {
                 Err(reason) => return Poll::Ready(Err(reason)),
-                Ok(true) => sent_at = state.ring.now(),
+                Ok(true) => since = state.ring.now(),
                 Ok(false) => {}
             }
-            let timeout = if upload.is_moving() { body_timeout } else { read_timeout };
-            state.ring.set_deadline(Some(state.within_drain(sent_at + timeout)));
             let relayed = up.poll_head(forward.method, |response| {
                 head = Some((response.is_interim(), response.is_event_stream));
                 relay_head(down, response, forward);
             });
-            if relayed.is_pending() && down.is_gone() {
-                return Poll::Ready(Err(Reason::ClientGone));
+            if relayed.is_pending() {
+                if down.is_gone() {
+                    return Poll::Ready(Err(Reason::ClientGone));
+                }
+                state.ring.set_deadline(Some(state.within_drain(since + forward.patience(down, upload))));
             }
             relayed
         })
@@ -183,10 +205,22 @@ async fn reply_head(
         match head {
             Some((true, _)) => flush(state, down).await?,
             Some((false, is_stream)) => {
-                down.note().upstream_us = micros(state.ring.now().since(sent_at)).max(1);
+                down.note().upstream_us = micros(state.ring.now().since(since)).max(1);
                 return Ok(is_stream && upload.is_over());
             }
             None => return Err(Reason::BadReply),
+        }
+    }
+}
+
+impl Forward {
+    /// How long the exchange may go without progress in the phase that its upload is in.
+    fn patience(&self, down: &Downstream, upload: &Upload) -> Duration {
+        let listener = usize::from(down.listener().0);
+        match upload.phase() {
+            Phase::Moving => self.snapshot.listeners[listener].body_idle_timeout,
+            Phase::Flushing => self.group().write_timeout,
+            Phase::Over | Phase::Broken => self.read_timeout(),
         }
     }
 }
@@ -205,19 +239,19 @@ async fn relay(
     mut up: Upstream,
     mut upload: Upload,
     forward: &Forward,
+    events: &mut stream::Events,
 ) -> Result<(), Reason> {
     let read_timeout = forward.read_timeout();
     loop {
+        let at = state.ring.now() + read_timeout;
         let moved = poll_fn(|_| {
+            state.ring.set_deadline(Some(state.within_drain(at)));
             if let Err(reason) = upload.poll(down, &mut up) {
                 return Poll::Ready(Err(reason));
             }
-            let moved = up.poll_body(down, |_| ());
-            if moved.is_pending() {
-                state.ring.set_deadline(Some(state.within_drain(state.ring.now() + read_timeout)));
-                if down.is_gone() {
-                    return Poll::Ready(Err(Reason::ClientGone));
-                }
+            let moved = up.poll_body(down, |data| events.feed(state, data));
+            if moved.is_pending() && down.is_gone() {
+                return Poll::Ready(Err(Reason::ClientGone));
             }
             moved
         })
@@ -240,16 +274,19 @@ async fn relay(
     }
 }
 
-/// Waits until the client has taken what was put out, for as long as it makes progress within the write timeout.
+/// Waits until the client has taken what was put out, for as long as it takes anything within the write timeout.
 async fn flush(state: &Shared, down: &mut Downstream) -> Result<(), Reason> {
     let listener = usize::from(down.listener().0);
+    let timeout = state.with_snapshot(|snapshot| snapshot.listeners[listener].write_timeout);
+    let mut at = state.ring.now() + timeout;
+    let mut taken = down.bytes_sent();
     poll_fn(|_| {
-        let flushed = down.poll_flush();
-        if flushed.is_pending() {
-            let timeout = state.with_snapshot(|snapshot| snapshot.listeners[listener].write_timeout);
-            state.ring.set_deadline(Some(state.within_drain(state.ring.now() + timeout)));
+        let now = state.ring.now();
+        if now >= at && down.bytes_sent() != taken {
+            (at, taken) = (now + timeout, down.bytes_sent());
         }
-        flushed
+        state.ring.set_deadline(Some(state.within_drain(at)));
+        down.poll_flush()
     })
     .await
     .map_err(|reason| if state.is_cut() { Reason::DrainCut } else { reason })

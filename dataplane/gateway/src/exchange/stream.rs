@@ -35,25 +35,56 @@ impl Drop for OpenStream {
     }
 }
 
-/// Moves the exchange into a stream's task. Gives the client's side back when there is no room for one.
+/// Counts whole events as they pass.
+pub(super) struct Events(Option<EventFramer>);
+
+impl Events {
+    /// Counts if the reply is an event stream.
+    pub(super) fn new(is_stream: bool) -> Self {
+        Self(is_stream.then(|| EventFramer::new(EVENT_BYTES_MAX_DEFAULT)))
+    }
+
+    pub(super) fn feed(&mut self, state: &Shared, data: &[u8]) {
+        if let Some(framer) = &mut self.0 {
+            state.page.sse_events.add(u64::from(framer.feed(data).events));
+        }
+    }
+
+    /// Takes what has come of the stream. Returns whether that was all of it.
+    pub(super) fn come_whole(&mut self, state: &Shared, down: &mut Downstream, up: &mut Upstream) -> bool {
+        if let Poll::Ready(Ok(moved)) = up.poll_body(down, |data| self.feed(state, data)) {
+            down.note().bytes_out += moved as u64;
+        }
+        up.is_body_done()
+    }
+}
+
+/// Moves the exchange into a stream's task. Without room for one both connections close, and it is counted.
 pub(super) fn detach(
     state: &Shared,
     down: Downstream,
     up: Upstream,
+    events: Events,
     forward: &Forward,
 ) -> Option<Downstream> {
     up.become_stream();
     let served_max = forward.group().requests_per_connection_max;
-    let task = relay(OpenStream::new(state), down, Box::new(up), served_max);
-    debug_assert!(size_of_val(&task) <= RELAY_BYTES_MAX, "{} bytes", size_of_val(&task));
+    let task = relay(OpenStream::new(state), down, Box::new(up), events, served_max);
+    assert!(size_of_val(&task) <= RELAY_BYTES_MAX, "a stream's future has {} bytes", size_of_val(&task));
     if state.ring.spawn(task).is_err() {
         state.count_reason(Reason::Overloaded);
     }
     None
 }
 
-async fn relay(open: OpenStream, mut down: Downstream, mut up: Box<Upstream>, served_max: u32) {
-    let result = events(&open.0, &mut down, &mut up).await;
+async fn relay(
+    open: OpenStream,
+    mut down: Downstream,
+    mut up: Box<Upstream>,
+    mut events: Events,
+    served_max: u32,
+) {
+    let result = relay_events(&open.0, &mut down, &mut up, &mut events).await;
     if result.is_ok() {
         up.give_back(served_max);
     } else {
@@ -62,6 +93,7 @@ async fn relay(open: OpenStream, mut down: Downstream, mut up: Box<Upstream>, se
     let state = open.0.clone();
     drop(open);
     down.note().reason = result.err();
+    down.note().is_stream = true;
     let (listener, client) = (down.listener(), down.client());
     state.account(down.note(), listener, client);
     if result.is_ok() {
@@ -69,20 +101,22 @@ async fn relay(open: OpenStream, mut down: Downstream, mut up: Box<Upstream>, se
     }
 }
 
-async fn events(state: &Shared, down: &mut Downstream, up: &mut Upstream) -> Result<(), Reason> {
-    let mut framer = EventFramer::new(EVENT_BYTES_MAX_DEFAULT);
+async fn relay_events(
+    state: &Shared,
+    down: &mut Downstream,
+    up: &mut Upstream,
+    events: &mut Events,
+) -> Result<(), Reason> {
     // The head goes out at once: a silent stream has begun all the same.
     flush(state, down).await?;
     loop {
         let moved = poll_fn(|_| {
-            let mut events = 0;
-            let moved = up.poll_body(down, |data| events += framer.feed(data).events);
-            state.page.sse_events.add(u64::from(events));
+            state.ring.set_deadline(match state.drain() {
+                Drain::No => None,
+                Drain::Until { limit, .. } => Some(limit),
+            });
+            let moved = up.poll_body(down, |data| events.feed(state, data));
             if moved.is_pending() {
-                state.ring.set_deadline(match state.drain() {
-                    Drain::No => None,
-                    Drain::Until { limit, .. } => Some(limit),
-                });
                 if down.is_gone() {
                     return Poll::Ready(Err(Reason::ClientGone));
                 }

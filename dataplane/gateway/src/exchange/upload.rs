@@ -2,7 +2,7 @@
 
 use std::task::Poll;
 
-use crate::body::Encoding;
+use crate::body::{Encoding, Keep};
 use crate::downstream::Downstream;
 use crate::link::reason::{Fault, Reason};
 use crate::upstream::Upstream;
@@ -10,11 +10,14 @@ use crate::upstream::Upstream;
 /// How far the upload is.
 pub(crate) struct Upload {
     encoding: Encoding,
-    state: State,
+    phase: Phase,
+    /// Bytes that the node's connection had taken when last looked at.
+    taken: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+/// What an upload waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
     /// Body bytes are still to come from the client.
     Moving,
     /// All is handed to the connection.
@@ -27,17 +30,17 @@ enum State {
 
 impl Upload {
     pub(crate) fn new(encoding: Encoding, is_body_sent: bool) -> Self {
-        Self { encoding, state: if is_body_sent { State::Flushing } else { State::Moving } }
+        Self { encoding, taken: 0, phase: if is_body_sent { Phase::Flushing } else { Phase::Moving } }
     }
 
     /// Whether the whole request is sent.
     pub(crate) fn is_over(&self) -> bool {
-        self.state == State::Over
+        self.phase == Phase::Over
     }
 
-    /// Whether body bytes are still to come from the client.
-    pub(crate) fn is_moving(&self) -> bool {
-        self.state == State::Moving
+    /// What it waits for.
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
     }
 
     /// Moves what can be moved without waiting. Returns whether anything moved.
@@ -46,28 +49,32 @@ impl Upload {
     /// The client's side failed. A failure of the node's only ends the upload: its answer may still come.
     pub(crate) fn poll(&mut self, down: &mut Downstream, up: &mut Upstream) -> Result<bool, Reason> {
         // `100 Continue` may be on its way out: without it the body does not come.
-        if self.state == State::Moving
+        if self.phase == Phase::Moving
             && let Poll::Ready(Err(reason)) = down.poll_flush()
         {
             return Err(reason);
         }
         let mut moved = false;
-        while matches!(self.state, State::Moving | State::Flushing) {
+        while matches!(self.phase, Phase::Moving | Phase::Flushing) {
             match up.poll_flush() {
-                Poll::Pending => break,
+                Poll::Pending => {
+                    let taken = up.bytes_sent();
+                    moved |= std::mem::replace(&mut self.taken, taken) != taken;
+                    break;
+                }
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(Reason::UpstreamTimeout)) => return Err(Reason::UpstreamTimeout),
                 Poll::Ready(Err(_)) => {
-                    self.state = State::Broken;
+                    self.phase = Phase::Broken;
                     break;
                 }
             }
-            if self.state == State::Flushing {
-                self.state = State::Over;
+            if self.phase == Phase::Flushing {
+                self.phase = Phase::Over;
                 moved = true;
                 break;
             }
-            match down.poll_body(self.encoding, up.out()) {
+            match down.poll_body(self.encoding, Keep::Leases, up.out()) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(_)) => moved = true,
                 Poll::Ready(Err(reason)) => {
@@ -77,7 +84,7 @@ impl Upload {
             }
             if down.is_body_done() {
                 self.encoding.finish(&[], up.out());
-                self.state = State::Flushing;
+                self.phase = Phase::Flushing;
             }
         }
         Ok(moved)

@@ -76,7 +76,7 @@ pub struct ListenerPage {
     pub accepted: Counter,
     /// Connections open.
     pub open: Counter,
-    /// Connections closed at once because the listener was full.
+    /// Times that accepting rested because the listener was full; newcomers wait in the kernel's queue.
     pub refused: Counter,
     /// Accepts that failed, descriptors used up among the reasons.
     pub accept_errors: Counter,

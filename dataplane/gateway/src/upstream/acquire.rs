@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use erlmcp_ring::{Conn, Handle, RecvMode, Time};
+use erlmcp_ring::{Handle, IoError, RecvMode, Time};
 
 use super::balance::{Tried, pick};
 use super::pool::{Checkout, Lent, Room, checkout};
@@ -14,6 +14,7 @@ use crate::link::ids::EndpointId;
 use crate::link::reason::Reason;
 use crate::link::snapshot::{Endpoint, Group};
 use crate::state::Shared;
+use crate::transport::Transport;
 
 /// Counts a request at its node from the pick on, so that waiting ones weigh in the balance too.
 struct Active {
@@ -41,8 +42,8 @@ pub(crate) struct Engaged {
 }
 
 impl Engaged {
-    pub(crate) fn conn(&self) -> &Conn {
-        self.conn.conn()
+    pub(crate) fn transport(&self) -> &Transport {
+        self.conn.transport()
     }
 
     pub(crate) fn ring(&self) -> &Handle {
@@ -82,7 +83,12 @@ pub(crate) async fn acquire<'g>(
     while let Some(endpoint) = next {
         match engage(state, down, group, endpoint, false).await {
             Ok(engaged) => return Ok((engaged, endpoint)),
-            Err(reason @ (Reason::ConnectFailed | Reason::ConnectTimeout)) => last = reason,
+            Err(reason @ (Reason::ConnectFailed | Reason::ConnectTimeout)) => {
+                state.page.endpoint(endpoint.id).failures.add(1);
+                last = reason;
+            }
+            // Its neighbours may have room.
+            Err(reason @ Reason::WaitQueueFull) => last = reason,
             Err(reason) => return Err(reason),
         }
         if !tried.add(endpoint.id) {
@@ -110,13 +116,7 @@ pub(crate) async fn engage(
     }
     let conn = match step {
         Checkout::Reused(lent) => lent,
-        Checkout::Connect(room) => match connect(state, down, group, endpoint, room).await {
-            Ok(lent) => lent,
-            Err(reason) => {
-                page.failures.add(u64::from(reason != Reason::ClientGone));
-                return Err(reason);
-            }
-        },
+        Checkout::Connect(room) => connect(state, down, group, endpoint, room).await?,
         Checkout::Wait(_) | Checkout::Full => return Err(Reason::WaitQueueFull),
     };
     page.requests.add(1);
@@ -153,16 +153,21 @@ async fn connect(
     endpoint: &Endpoint,
     room: Room,
 ) -> Result<Lent, Reason> {
-    state.ring.set_deadline(Some(state.within_drain(state.ring.now() + group.connect_timeout)));
+    let at = state.ring.now() + group.connect_timeout;
     let mut connecting = pin!(state.ring.connect(&endpoint.address, RecvMode::Large));
     let conn = poll_fn(|cx| {
+        state.ring.set_deadline(Some(state.within_drain(at)));
         if let Poll::Ready(done) = connecting.as_mut().poll(cx) {
-            return Poll::Ready(done.map_err(|error| {
-                if error.is_timed_out() { Reason::ConnectTimeout } else { Reason::ConnectFailed }
+            return Poll::Ready(done.map_err(|error| match error {
+                IoError::TimedOut if state.is_cut() => Reason::DrainCut,
+                IoError::TimedOut => Reason::ConnectTimeout,
+                // Ours is the shortage, not the node's.
+                IoError::NoDescriptors => Reason::Overloaded,
+                _ => Reason::ConnectFailed,
             }));
         }
         if down.is_gone() { Poll::Ready(Err(Reason::ClientGone)) } else { Poll::Pending }
     })
     .await?;
-    Ok(room.fill(conn))
+    Ok(room.fill(Transport::Plain(conn)))
 }

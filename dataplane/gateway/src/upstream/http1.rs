@@ -6,13 +6,14 @@
 use std::task::{Poll, ready};
 
 use erlmcp_proto::http1::{BodyDecoder, Framing, HeadLimits, HeaderSlots, Method, Response, parse_response};
-use erlmcp_ring::{Conn, IoError, SendList, Sent};
+use erlmcp_ring::{IoError, SendList, Sent};
 
 use super::acquire::Engaged;
-use crate::body::{WINDOW_BYTES, transfer};
+use crate::body::{Keep, WINDOW_BYTES, transfer};
 use crate::chunk::Inbound;
 use crate::downstream::Downstream;
 use crate::link::reason::Reason;
+use crate::transport::Transport;
 
 /// Sizes that a node's reply head may have; larger than a client's, as nodes are known.
 const REPLY_LIMITS: HeadLimits =
@@ -40,7 +41,9 @@ pub(crate) struct Http1 {
 impl Http1 {
     /// Begins an exchange with what is to be sent first.
     pub(crate) fn new(engaged: Engaged, first: SendList) -> Self {
-        let sent_before = engaged.conn().bytes_sent();
+        let sent_before = engaged.transport().bytes_sent();
+        // A connection that has not served yet cannot have died of old age: its request is never sent again.
+        let replayable = engaged.served() > 0;
         Self {
             engaged,
             inbound: Inbound::default(),
@@ -48,15 +51,15 @@ impl Http1 {
             out: Some(first),
             sending: false,
             kept: None,
-            replayable: true,
+            replayable,
             sent_before,
             interim: 0,
             keep_alive: true,
         }
     }
 
-    fn conn(&self) -> &Conn {
-        self.engaged.conn()
+    fn transport(&self) -> &Transport {
+        self.engaged.transport()
     }
 
     pub(crate) fn out(&mut self) -> &mut SendList {
@@ -67,7 +70,7 @@ impl Http1 {
     pub(crate) fn poll_flush(&mut self) -> Poll<Result<(), Reason>> {
         loop {
             if self.sending {
-                let Sent { list, result } = ready!(self.engaged.conn().poll_sent());
+                let Sent { list, result } = ready!(self.engaged.transport().poll_sent());
                 self.sending = false;
                 if self.replayable {
                     self.kept = Some(list);
@@ -83,7 +86,7 @@ impl Http1 {
                     if !self.replayable {
                         self.kept = None;
                     }
-                    self.engaged.conn().start_send(list);
+                    self.engaged.transport().start_send(list);
                     self.sending = true;
                 }
                 _ => return Poll::Ready(Ok(())),
@@ -100,8 +103,8 @@ impl Http1 {
             if !self.inbound.is_empty() && self.parse_head(method, &mut use_head)? {
                 return Poll::Ready(Ok(()));
             }
-            match ready!(self.conn().poll_recv()) {
-                Ok(Some(lease)) => self.inbound.push(lease),
+            match ready!(self.transport().poll_recv()) {
+                Ok(Some(chunk)) => self.inbound.push(chunk),
                 Ok(None) => return Poll::Ready(Err(Reason::UpstreamReset)),
                 Err(error) => return Poll::Ready(Err(failure(error))),
             }
@@ -130,7 +133,8 @@ impl Http1 {
             }
         } else {
             self.keep_alive = response.keep_alive && response.framing != Framing::UntilClose;
-            self.body = BodyDecoder::new(response.framing).keeping_trailers();
+            let body = BodyDecoder::new(response.framing);
+            self.body = if response.framing == Framing::Chunked { body.keeping_trailers() } else { body };
         }
         let head_len = response.head_len;
         self.inbound.consume(head_len);
@@ -145,26 +149,30 @@ impl Http1 {
         let mut moved = 0;
         loop {
             let (out, encoding) = down.out();
-            moved += transfer(&mut self.body, &mut self.inbound, encoding, out, &mut look)
+            moved += transfer(&mut self.body, &mut self.inbound, encoding, Keep::Leases, out, &mut look)
                 .map_err(|_| Reason::BadReply)?;
             if self.body.is_done() || out.len() >= WINDOW_BYTES {
                 return Poll::Ready(Ok(moved));
             }
             if moved > 0 {
                 // Enough to send: take what is queued, wait for no more.
-                match self.engaged.conn().try_recv() {
-                    Some(lease) => self.inbound.push(lease),
+                match self.engaged.transport().try_recv() {
+                    Some(chunk) => self.inbound.push(chunk),
                     None => return Poll::Ready(Ok(moved)),
                 }
                 continue;
             }
-            match ready!(self.engaged.conn().poll_recv()) {
-                Ok(Some(lease)) => self.inbound.push(lease),
+            match ready!(self.engaged.transport().poll_recv()) {
+                Ok(Some(chunk)) => self.inbound.push(chunk),
                 Ok(None) => self.body.finish().map_err(|_| Reason::ReplyCut)?,
                 Err(error) if error.is_timed_out() => return Poll::Ready(Err(Reason::UpstreamTimeout)),
                 Err(_) => return Poll::Ready(Err(Reason::ReplyCut)),
             }
         }
+    }
+
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        self.transport().bytes_sent()
     }
 
     pub(crate) fn is_body_done(&self) -> bool {
@@ -197,9 +205,8 @@ impl Http1 {
     /// Safe are idempotent methods, and requests of which the node's kernel never acknowledged a byte: a
     /// keep-alive connection that the node closed at the moment when the request was on its way.
     pub(crate) fn into_replay(mut self, method: Method) -> Option<SendList> {
-        let reused = self.engaged.served() > 0;
-        let untouched = || self.conn().bytes_acked().is_some_and(|acked| acked <= self.sent_before);
-        let safe = reused && self.replayable && (method.is_idempotent() || untouched());
+        let untouched = || self.transport().is_untouched_since(self.sent_before);
+        let safe = self.replayable && (method.is_idempotent() || untouched());
         if safe { self.kept.take() } else { None }
     }
 }

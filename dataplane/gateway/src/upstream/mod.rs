@@ -59,6 +59,13 @@ impl Upstream {
         }
     }
 
+    /// Bytes that the node's connection has taken so far: moves as long as it makes progress.
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        match self {
+            Self::Http1(http1) => http1.bytes_sent(),
+        }
+    }
+
     /// Whether the reply's body has come whole.
     pub(crate) fn is_body_done(&self) -> bool {
         match self {

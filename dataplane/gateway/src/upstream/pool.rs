@@ -10,12 +10,13 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use erlmcp_ring::{Conn, TaskRef, Time};
+use erlmcp_ring::{TaskRef, Time};
 
 use crate::link::EndpointPage;
 use crate::link::ids::EndpointId;
 use crate::link::snapshot::{Endpoint, Group};
 use crate::state::{Shared, State};
+use crate::transport::Transport;
 
 /// Most idle connections looked at for one request before a new one is opened; the sweep takes the rest.
 const DEAD_TRIES_MAX: usize = 8;
@@ -37,20 +38,22 @@ struct Pool {
 }
 
 struct Idle {
-    conn: Conn,
+    conn: Transport,
     since: Time,
     served: u32,
 }
 
 struct Waiter {
     task: TaskRef,
+    /// Whether only a new connection will do.
+    fresh: bool,
     grant: RefCell<Grant>,
 }
 
 enum Grant {
     None,
     /// A connection that was just given back.
-    Ready(Conn, u32),
+    Ready(Transport, u32),
     /// Room for a new one.
     Room,
     /// The waiter is gone.
@@ -112,8 +115,8 @@ impl Pools {
 }
 
 /// Whether nothing has come on an idle connection: neither an end nor bytes that nobody asked for.
-fn is_quiet(conn: &Conn) -> bool {
-    conn.try_recv().is_none() && !conn.closed_by_peer()
+fn is_quiet(conn: &Transport) -> bool {
+    conn.try_recv().is_none() && !conn.has_ended()
 }
 
 /// Asks the node's pool for a connection; `fresh` refuses reused ones.
@@ -148,7 +151,8 @@ pub(crate) fn checkout(state: &Shared, group: &Group, endpoint: &Endpoint, fresh
         if pool.waiters.len() >= group.waiters_max as usize {
             return Checkout::Full;
         }
-        let waiter = Rc::new(Waiter { task: state.ring.current_task(), grant: RefCell::new(Grant::None) });
+        let waiter =
+            Rc::new(Waiter { task: state.ring.current_task(), fresh, grant: RefCell::new(Grant::None) });
         pool.waiters.push_back(waiter.clone());
         page.waiting.add(1);
         Checkout::Wait(Ticket { state: state.clone(), id, waiter })
@@ -188,7 +192,7 @@ pub(crate) struct Room {
 
 impl Room {
     /// The connection that was opened.
-    pub(crate) fn fill(mut self, conn: Conn) -> Lent {
+    pub(crate) fn fill(mut self, conn: Transport) -> Lent {
         self.taken = false;
         let page = self.state.page.endpoint(self.id);
         page.connects.add(1);
@@ -257,7 +261,7 @@ impl Drop for Ticket {
 pub(crate) struct Lent {
     state: Shared,
     /// `None` only while it is being given back.
-    conn: Option<Conn>,
+    conn: Option<Transport>,
     id: EndpointId,
     served: u32,
     /// Whether it holds a place under the cap: streams do not.
@@ -265,7 +269,7 @@ pub(crate) struct Lent {
 }
 
 impl Lent {
-    fn new(state: &Shared, id: EndpointId, conn: Conn, served: u32) -> Self {
+    fn new(state: &Shared, id: EndpointId, conn: Transport, served: u32) -> Self {
         Self { state: state.clone(), conn: Some(conn), id, served, counted: Cell::new(true) }
     }
 
@@ -275,7 +279,7 @@ impl Lent {
     }
 
     /// The connection.
-    pub(crate) fn conn(&self) -> &Conn {
+    pub(crate) fn transport(&self) -> &Transport {
         match &self.conn {
             Some(conn) => conn,
             // Only `give_back` takes it, and that consumes the loan.
@@ -293,22 +297,29 @@ impl Lent {
     /// Lets the connection serve again, unless it has served `served_max` exchanges (0 is no limit).
     pub(crate) fn give_back(mut self, served_max: u32) {
         let served = self.served.saturating_add(1);
-        if (served_max != 0 && served >= served_max) || !self.counted.get() || self.state.is_draining() {
+        if (served_max != 0 && served >= served_max) || self.state.is_draining() {
             return;
         }
         if !self.conn.as_ref().is_some_and(is_quiet) {
             return;
         }
         let Some(conn) = self.conn.take() else { return };
-        self.counted.set(false);
+        let counted = self.counted.replace(false);
         let (state, id) = (&self.state, self.id);
         let page = state.page.endpoint(id);
-        let over = state.pools.with(id, |pool| {
+        let closed = state.pools.with(id, |pool| {
+            // What was a stream takes a place again, if there is one.
+            pool.open += u32::from(!counted);
             if pool.open > pool.cap {
                 pool.open -= 1;
                 return Some(conn);
             }
             match next_waiter(pool, page) {
+                Some(waiter) if waiter.fresh => {
+                    waiter.grant.replace(Grant::Room);
+                    state.ring.wake(waiter.task);
+                    return Some(conn);
+                }
                 Some(waiter) => {
                     waiter.grant.replace(Grant::Ready(conn, served));
                     state.ring.wake(waiter.task);
@@ -320,8 +331,7 @@ impl Lent {
             }
             None
         });
-        // A lower cap came with a reload: this one is too many.
-        if over.is_some() {
+        if closed.is_some() {
             page.connections.sub(1);
         }
     }

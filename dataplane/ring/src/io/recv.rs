@@ -202,6 +202,15 @@ impl Io {
         Poll::Pending
     }
 
+    pub(crate) fn recv_ended(&mut self, key: Key) -> bool {
+        let Some(slot) = self.conns.get_mut(key) else { return true };
+        if slot.recv_ended() || self.down {
+            return true;
+        }
+        slot.recv_task = self.exec.running();
+        false
+    }
+
     pub(crate) fn closed_by_peer(&mut self, key: Key) -> bool {
         let Some(slot) = self.conns.get_mut(key) else { return true };
         if slot.queue.is_empty() && (slot.recv_ended() || self.down) {

@@ -1,13 +1,11 @@
 //! Nodes that die, stall, stream or fill up, and what their clients see. Each test runs on both drivers.
 
-mod common;
-
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{After, Client, Gateway, Node, dead_address, eventually, on_both_drivers, say, to};
+use crate::common::{After, Client, Gateway, Node, dead_address, eventually, on_both_drivers, say, to};
 use erlmcp_dataplane::link::Reason;
 use erlmcp_dataplane::link::ids::{EndpointId, GroupIndex};
 use erlmcp_dataplane::link::snapshot::{Cors, HostPattern, NodeStatus, Strategy, Target};
@@ -20,8 +18,10 @@ const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
 fn a_dead_node_is_passed_over_without_a_failed_request() {
     on_both_drivers(|choice| {
         let node = Node::hello();
-        let mut snapshot =
-            common::snapshot::of_nodes(&[SockAddr::Inet(dead_address()), SockAddr::Inet(node.address)]);
+        let mut snapshot = crate::common::snapshot::of_nodes(&[
+            SockAddr::Inet(dead_address()),
+            SockAddr::Inet(node.address),
+        ]);
         snapshot.groups[0].strategy = Strategy::RoundRobin;
         let gateway = Gateway::start(choice, snapshot);
         for request in [GET, POST].repeat(4) {
@@ -41,13 +41,13 @@ fn a_dead_node_is_passed_over_without_a_failed_request() {
 #[test]
 fn when_no_node_can_be_reached_the_reason_is_told() {
     on_both_drivers(|choice| {
-        let mut snapshot = common::snapshot::of_nodes(&[SockAddr::Inet(dead_address())]);
+        let mut snapshot = crate::common::snapshot::of_nodes(&[SockAddr::Inet(dead_address())]);
         let gateway = Gateway::start(choice, snapshot);
         let reply = gateway.ask(POST);
         assert_eq!(reply.status, 502);
         assert!(reply.text().contains("connect_failed"), "{}", reply.text());
         gateway.end();
-        snapshot = common::snapshot::of_nodes(&[SockAddr::Inet(dead_address())]);
+        snapshot = crate::common::snapshot::of_nodes(&[SockAddr::Inet(dead_address())]);
         snapshot.groups[0].endpoints[0].healthy = false;
         let gateway = Gateway::start(choice, snapshot);
         let reply = gateway.ask(GET);
@@ -492,7 +492,7 @@ fn unix_sockets_on_both_sides() {
                 });
             }
         });
-        let gateway = Gateway::start(choice, common::snapshot::of_nodes(&[SockAddr::Unix(path)]));
+        let gateway = Gateway::start(choice, crate::common::snapshot::of_nodes(&[SockAddr::Unix(path)]));
         assert_eq!(gateway.ask(GET).text(), "unix");
         gateway.end();
         std::fs::remove_dir_all(dir).unwrap();

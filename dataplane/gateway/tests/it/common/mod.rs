@@ -1,7 +1,6 @@
 //! A real data plane between a real client socket and scripted nodes, on either driver.
 //!
 //! Nothing here sleeps for a condition: reads have deadlines, counters are polled with one.
-#![allow(dead_code, reason = "each test binary uses a part of this")]
 
 pub(crate) mod snapshot;
 

@@ -1,10 +1,8 @@
 //! Messages through the gateway: framing, heads, bodies, order. Each test runs on both drivers.
 
-mod common;
-
 use std::io::Write;
 
-use common::{After, Gateway, Node, eventually, on_both_drivers, say, to};
+use crate::common::{After, Gateway, Node, eventually, on_both_drivers, say, to};
 use erlmcp_dataplane::link::Reason;
 use erlmcp_dataplane::link::snapshot::{HeaderEdits, HostPolicy, Network, PathMatch};
 use erlmcp_proto::http1::RequestError;
@@ -209,7 +207,7 @@ fn an_early_refusal_reaches_the_client() {
                 std::thread::sleep(std::time::Duration::from_millis(50));
             }
         });
-        let snapshot = common::snapshot::of_nodes(&[erlmcp_ring::SockAddr::Inet(address)]);
+        let snapshot = crate::common::snapshot::of_nodes(&[erlmcp_ring::SockAddr::Inet(address)]);
         let gateway = Gateway::start(choice, snapshot);
         let mut client = gateway.connect();
         client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n");

@@ -1,0 +1,84 @@
+//! A byte stream to a peer, whatever it runs over: the one place where the gateway touches the ring's connections.
+//!
+//! TLS is to be another variant: it takes leases in and gives decrypted chunks out behind the same methods.
+
+use std::task::{Poll, ready};
+
+use erlmcp_ring::{Conn, IoError, RecvMode, SendList, Sent};
+
+use crate::chunk::Chunk;
+
+/// A connection's byte stream.
+pub(crate) enum Transport {
+    /// As it comes from the socket.
+    Plain(Conn),
+}
+
+impl Transport {
+    /// The next bytes; `None` at the end of the stream.
+    pub(crate) fn poll_recv(&self) -> Poll<Result<Option<Chunk>, IoError>> {
+        match self {
+            Self::Plain(conn) => {
+                let received = ready!(conn.poll_recv())?;
+                Poll::Ready(Ok(received.map(Chunk::Lease)))
+            }
+        }
+    }
+
+    /// Bytes that are here already.
+    pub(crate) fn try_recv(&self) -> Option<Chunk> {
+        match self {
+            Self::Plain(conn) => conn.try_recv().map(Chunk::Lease),
+        }
+    }
+
+    /// Whether the peer has closed or reset its side, whatever is still unread. Wakes the running task when it does.
+    pub(crate) fn has_ended(&self) -> bool {
+        match self {
+            Self::Plain(conn) => conn.recv_ended(),
+        }
+    }
+
+    /// Begins to send; one list at a time.
+    pub(crate) fn start_send(&self, list: SendList) {
+        match self {
+            Self::Plain(conn) => conn.start_send(list),
+        }
+    }
+
+    /// The list that was sent, with how it went.
+    pub(crate) fn poll_sent(&self) -> Poll<Sent> {
+        match self {
+            Self::Plain(conn) => conn.poll_sent(),
+        }
+    }
+
+    /// Which buffers the next bytes come in.
+    pub(crate) fn set_recv_mode(&self, mode: RecvMode) {
+        match self {
+            Self::Plain(conn) => conn.set_recv_mode(mode),
+        }
+    }
+
+    /// Ends our side after what is being sent.
+    pub(crate) fn shutdown_write(&self) {
+        match self {
+            Self::Plain(conn) => conn.shutdown_write(),
+        }
+    }
+
+    /// Payload bytes handed to the kernel so far: what moves while a peer takes anything at all.
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        match self {
+            Self::Plain(conn) => conn.bytes_sent(),
+        }
+    }
+
+    /// Whether the peer's kernel has acknowledged none of what was sent after the first `before` bytes. `false`
+    /// where that cannot be known.
+    pub(crate) fn is_untouched_since(&self, before: u64) -> bool {
+        match self {
+            Self::Plain(conn) => conn.bytes_acked().is_some_and(|acked| acked <= before),
+        }
+    }
+}
