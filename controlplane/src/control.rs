@@ -181,8 +181,13 @@ impl Control {
 
     /// Sets what the operator says of a node; false when there is no such node.
     pub fn set_node_status(&self, node: &str, status: NodeStatus) -> bool {
-        let is_known =
-            self.desired.borrow().groups.iter().flat_map(|group| &group.nodes).any(|known| known.name == node);
+        let is_known = self
+            .desired
+            .borrow()
+            .groups
+            .iter()
+            .flat_map(|group| &group.nodes)
+            .any(|known| known.name == node);
         if is_known {
             self.operator.send_modify(|said| {
                 Arc::make_mut(said).insert(node.to_owned(), status);

@@ -54,7 +54,11 @@ impl Resolver {
             builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
             builder.build()
         });
-        Self(built.inspect_err(|error| tracing::info!(%error, "names are resolved by the system's library")).ok())
+        Self(
+            built
+                .inspect_err(|error| tracing::info!(%error, "names are resolved by the system's library"))
+                .ok(),
+        )
     }
 
     async fn lookup(&self, host: &str) -> Answer {
@@ -66,13 +70,15 @@ impl Resolver {
                     Ok((answer.iter().collect(), life))
                 }
                 None => {
-                    let answer = tokio::net::lookup_host((host, 0)).await.map_err(|error| error.to_string())?;
+                    let answer =
+                        tokio::net::lookup_host((host, 0)).await.map_err(|error| error.to_string())?;
                     Ok((answer.map(|address| address.ip()).collect(), TTL_MAX))
                 }
             }
         };
-        let answer: Answer =
-            tokio::time::timeout(LOOKUP_LIMIT, asked).await.unwrap_or_else(|_| Err("no answer in time".into()));
+        let answer: Answer = tokio::time::timeout(LOOKUP_LIMIT, asked)
+            .await
+            .unwrap_or_else(|_| Err("no answer in time".into()));
         let (addresses, life) = answer?;
         let addresses = tidy(addresses);
         if addresses.is_empty() { Err("the name has no address".into()) } else { Ok((addresses, life)) }
@@ -188,7 +194,9 @@ fn report(host: &str, before: Option<&Resolved>, now: &Resolved) {
         Some(error) if now.addresses.is_empty() => {
             tracing::warn!(host, error, "cannot resolve a node's name; it gets no traffic until it resolves");
         }
-        Some(error) => tracing::warn!(host, error, "cannot resolve a node's name; the last answer stays in use"),
+        Some(error) => {
+            tracing::warn!(host, error, "cannot resolve a node's name; the last answer stays in use")
+        }
         None if before.is_none_or(|before| before.addresses != now.addresses) => {
             tracing::info!(host, addresses = ?now.addresses, "a node's name resolves");
         }

@@ -191,8 +191,11 @@ mod tests {
     async fn bodies_of_every_framing_arrive() {
         let length = answer(&[b"HTTP/1.1 200 OK\r\nContent-Le", b"ngth: 5\r\n\r\nhel", b"lo"]).await.unwrap();
         assert_eq!(length, Reply { status: 200, body: b"hello".into() });
-        let chunked =
-            answer(&[b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe", b"\r\n3\r\nllo\r\n0\r\n\r\n"]).await;
+        let chunked = answer(&[
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe",
+            b"\r\n3\r\nllo\r\n0\r\n\r\n",
+        ])
+        .await;
         assert_eq!(chunked.unwrap(), Reply { status: 503, body: b"hello".into() });
         let close = answer(&[b"HTTP/1.0 404 No\r\n\r\nhel", b"lo"]).await.unwrap();
         assert_eq!(close, Reply { status: 404, body: b"hello".into() });
@@ -201,7 +204,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_a_reply_is_told_apart() {
         assert!(matches!(answer(&[b"SSH-2.0-x\r\n"]).await, Err(FetchError::NotHttp(_))));
-        assert!(matches!(answer(&[b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"]).await, Err(FetchError::Closed)));
+        assert!(matches!(
+            answer(&[b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"]).await,
+            Err(FetchError::Closed)
+        ));
         assert!(matches!(answer(&[]).await, Err(FetchError::Closed | FetchError::Io(_))));
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let ask = Ask { method: "GET", target: "/", host: "h", headers: "", body_bytes_max: 1 };

@@ -72,8 +72,9 @@ impl Origin {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(&self) -> Result<(Config, Vec<String>), Refused> {
-        let loaded = erlmcp_config::load(&self.source)
-            .map_err(|report| Refused { errors: report.diagnostics.iter().map(ToString::to_string).collect() })?;
+        let loaded = erlmcp_config::load(&self.source).map_err(|report| Refused {
+            errors: report.diagnostics.iter().map(ToString::to_string).collect(),
+        })?;
         let mut config = loaded.config;
         self.flags.apply(&mut config)?;
         Ok((config, loaded.report.diagnostics.iter().map(ToString::to_string).collect()))

@@ -31,12 +31,15 @@ impl std::str::FromStr for Upstream {
             _ => return Err(format!("{scheme}:// is unknown; use http://HOST[:PORT][/PATH]")),
         }
         if rest.contains(['?', '#', '@']) {
-            return Err("a query, fragment or user has no meaning here; give http://HOST[:PORT][/PATH]".into());
+            return Err(
+                "a query, fragment or user has no meaning here; give http://HOST[:PORT][/PATH]".into()
+            );
         }
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         let (host, port) = split_authority(authority)?;
         let path = path.trim_end_matches('/');
-        if !path.bytes().all(|byte| byte.is_ascii_graphic()) || path.contains("/../") || path.ends_with("/..") {
+        if !path.bytes().all(|byte| byte.is_ascii_graphic()) || path.contains("/../") || path.ends_with("/..")
+        {
             return Err("the path has characters that a path cannot have".into());
         }
         let path = (!path.is_empty()).then(|| path.to_owned());
@@ -161,8 +164,18 @@ mod tests {
         for scheme in ["https", "ws", "tcp"] {
             assert!(parse(&format!("{scheme}://a")).unwrap_err().contains("not served yet"));
         }
-        for bad in ["a:80", "ftp://a", "http://", "http://a:0", "http://a:70000", "http://[::1", "http://[x]:1", "http://u@a", "http://a?b", "http://a b/"]
-        {
+        for bad in [
+            "a:80",
+            "ftp://a",
+            "http://",
+            "http://a:0",
+            "http://a:70000",
+            "http://[::1",
+            "http://[x]:1",
+            "http://u@a",
+            "http://a?b",
+            "http://a b/",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

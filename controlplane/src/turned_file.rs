@@ -99,7 +99,10 @@ mod tests {
             (&file).write_all(line.as_bytes()).unwrap();
         }
         let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
-        assert_eq!((read("log"), read("log.1"), read("log.2")), ("four....\n".into(), "three...\n".into(), "two.....\n".into()));
+        assert_eq!(
+            (read("log"), read("log.1"), read("log.2")),
+            ("four....\n".into(), "three...\n".into(), "two.....\n".into())
+        );
         assert!(!folder.join("log.3").exists());
         drop(file);
         let again = TurnedFile::open(path, 10, 1).unwrap();

@@ -33,7 +33,9 @@ pub fn desired(config: &Config, terms: &Terms<'_>) -> Result<Desired, Vec<String
         .routes
         .routes
         .iter()
-        .filter_map(|one| route(config, one).map_err(|why| refused.push(format!("route {}: {why}", one.name))).ok())
+        .filter_map(|one| {
+            route(config, one).map_err(|why| refused.push(format!("route {}: {why}", one.name))).ok()
+        })
         .collect();
     let groups = config.routes.groups.iter().map(|one| group(config, one, terms)).collect();
     if !refused.is_empty() {
@@ -282,7 +284,9 @@ mod tests {
         assert_eq!((group.nodes[0].at.clone(), group.nodes[1].weight), (NodeAt::Name("a".into(), 80), 7));
         assert_eq!(group.nodes[1].status, Some(link::NodeStatus::Standby));
         assert_eq!(wish.routes[0].targets[0].group, GroupIndex(0));
-        assert!(matches!(&group.check.kind, CheckKind::Http { path, expected_status: 200 } if path == "/health"));
+        assert!(
+            matches!(&group.check.kind, CheckKind::Http { path, expected_status: 200 } if path == "/health")
+        );
     }
 
     #[test]
@@ -290,12 +294,16 @@ mod tests {
         let wish = wished(&[TWO_NODES, ("load_balancer.strategy", "round_robin")], 2).unwrap();
         assert!(wish.groups[0].nodes.iter().all(|node| node.weight == 1));
         let wish = wished(&[TWO_NODES, ("load_balancer.strategy", "weighted_round_robin")], 2).unwrap();
-        assert_eq!((wish.groups[0].strategy, wish.groups[0].nodes[1].weight), (link::Strategy::RoundRobin, 7));
+        assert_eq!(
+            (wish.groups[0].strategy, wish.groups[0].nodes[1].weight),
+            (link::Strategy::RoundRobin, 7)
+        );
     }
 
     #[test]
     fn limits_of_the_process_are_shared_by_its_shards() {
-        let listeners = "[{name: main, address: \"127.0.0.1:1\", max_connections: 5, trusted_proxies: [\"10.0.0.0/8\"]}]";
+        let listeners =
+            "[{name: main, address: \"127.0.0.1:1\", max_connections: 5, trusted_proxies: [\"10.0.0.0/8\"]}]";
         let wish = wished(&[TWO_NODES, ("listeners", listeners)], 2).unwrap();
         assert_eq!(wish.listeners[0].connections_per_shard_max, 3);
         let expected = link::Network { address: "10.0.0.0".parse().unwrap(), prefix: 8 };
@@ -304,7 +312,8 @@ mod tests {
 
     #[test]
     fn a_stop_that_does_not_drain_cuts_at_once() {
-        let wish = wished(&[TWO_NODES, ("load_balancer.graceful_shutdown.drain_connections", "false")], 1).unwrap();
+        let wish =
+            wished(&[TWO_NODES, ("load_balancer.graceful_shutdown.drain_connections", "false")], 1).unwrap();
         assert_eq!(wish.drain.limit, Duration::ZERO);
     }
 
@@ -321,7 +330,10 @@ mod tests {
         assert_eq!(of("*"), [Any]);
         assert_eq!(of("https://a.b"), [Exact("https://a.b".into())]);
         assert_eq!(of("https://a.b:8443"), [Exact("https://a.b:8443".into())]);
-        assert_eq!(of("http://localhost:*"), [Exact("http://localhost".into()), Prefix("http://localhost:".into())]);
+        assert_eq!(
+            of("http://localhost:*"),
+            [Exact("http://localhost".into()), Prefix("http://localhost:".into())]
+        );
         assert_eq!(of("https://*:*"), [Prefix("https://".into())]);
     }
 }

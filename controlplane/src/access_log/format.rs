@@ -46,7 +46,14 @@ impl Formatter {
         out.extend_from_slice(b"}\n");
     }
 
-    fn value(&mut self, field: LogField, record: &AccessRecord<'_>, shard: usize, names: &NameBook, out: &mut Vec<u8>) {
+    fn value(
+        &mut self,
+        field: LogField,
+        record: &AccessRecord<'_>,
+        shard: usize,
+        names: &NameBook,
+        out: &mut Vec<u8>,
+    ) {
         match field {
             LogField::Time => self.time(record.start_unix_us, out),
             LogField::RequestId => string(record.request_id, out),
@@ -262,7 +269,8 @@ mod tests {
 
     #[test]
     fn what_is_absent_is_null() {
-        let bare = AccessRecord { reason: 0, endpoint: NO_ENDPOINT, client: None, rpc_method: "ping", ..record() };
+        let bare =
+            AccessRecord { reason: 0, endpoint: NO_ENDPOINT, client: None, rpc_method: "ping", ..record() };
         let line = format(&bare);
         assert_eq!((&line["reason"], &line["node"], &line["client"]), (&().into(), &().into(), &().into()));
         assert_eq!(line["mcp_method"], "ping");

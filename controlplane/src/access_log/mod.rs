@@ -77,7 +77,12 @@ impl AccessLog {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(control: Arc<Control>, feeds: Vec<AccessFeed>, settings: Settings, output: File) -> io::Result<Self> {
+    pub fn start(
+        control: Arc<Control>,
+        feeds: Vec<AccessFeed>,
+        settings: Settings,
+        output: File,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let state = control.supervisor.state("access_log");
         let mut writer = Writer {
@@ -97,7 +102,11 @@ impl AccessLog {
                 state.count_panic();
                 state.count_restart();
                 tracing::error!(task = "access_log", "control-plane task ended; it is started again");
-                std::thread::sleep(jitter::backoff(Duration::from_millis(100), Duration::from_secs(10), failures));
+                std::thread::sleep(jitter::backoff(
+                    Duration::from_millis(100),
+                    Duration::from_secs(10),
+                    failures,
+                ));
                 failures = failures.saturating_add(1);
                 writer.lines.clear();
             }

@@ -40,10 +40,21 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .with_state(control)
 }
 
-async fn guard(State(control): Shared, Extension(peer): Extension<Peer>, request: Request, next: Next) -> Response {
+async fn guard(
+    State(control): Shared,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
     let config = control.config.borrow().clone();
     let own_user = rustix::process::geteuid().as_raw();
-    match auth::check(peer, request.method(), request.headers(), config.listeners.admin.token.as_ref(), own_user) {
+    match auth::check(
+        peer,
+        request.method(),
+        request.headers(),
+        config.listeners.admin.token.as_ref(),
+        own_user,
+    ) {
         Ok(()) => next.run(request).await,
         Err(denied) => error(denied.status, denied.why),
     }
@@ -63,7 +74,10 @@ async fn metrics_or_nothing(State(control): Shared, method: Method, uri: Uri) ->
     if method == Method::GET && prometheus.enabled && uri.path() == prometheus.path {
         return ([(header::CONTENT_TYPE, METRICS_TYPE)], metrics::render(&control)).into_response();
     }
-    error(StatusCode::NOT_FOUND, "no such page; see /, /api/status, /api/nodes, /api/config, /api/explain, /metrics")
+    error(
+        StatusCode::NOT_FOUND,
+        "no such page; see /, /api/status, /api/nodes, /api/config, /api/explain, /metrics",
+    )
 }
 
 async fn config(State(control): Shared) -> Json<serde_json::Value> {
@@ -93,7 +107,9 @@ fn get_method() -> String {
 }
 
 async fn explain(State(control): Shared, Query(question): Query<Question>) -> Response {
-    let header = |line: &str| line.split_once(':').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
+    let header = |line: &str| {
+        line.split_once(':').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+    };
     let request = ExplainRequest {
         host: question.host,
         path: question.path,
@@ -113,7 +129,9 @@ async fn act_on_node(State(control): Shared, Path((name, action)): Path<(String,
     let status = match action.as_str() {
         "drain" => NodeStatus::Drain,
         "activate" => NodeStatus::Active,
-        _ => return error(StatusCode::NOT_FOUND, format!("no action {action}; there are drain and activate")),
+        _ => {
+            return error(StatusCode::NOT_FOUND, format!("no action {action}; there are drain and activate"));
+        }
     };
     if control.set_node_status(&name, status) {
         tracing::info!(node = name, action, "operator's word");
@@ -144,7 +162,11 @@ struct PanicQuestion {
 }
 
 /// For tests: ends a task by a panic. Only over the socket, and only when the process was started for it.
-async fn make_panic(State(control): Shared, Extension(peer): Extension<Peer>, Query(question): Query<PanicQuestion>) -> Response {
+async fn make_panic(
+    State(control): Shared,
+    Extension(peer): Extension<Peer>,
+    Query(question): Query<PanicQuestion>,
+) -> Response {
     if !control.boot.test_hooks || !matches!(peer, Peer::Unix(_)) {
         return error(StatusCode::NOT_FOUND, "no such page");
     }

@@ -33,7 +33,9 @@ pub(super) fn check(
 ) -> Result<(), Denied> {
     match peer {
         Peer::Unix(user) if user == own_user || user == 0 => return Ok(()),
-        Peer::Unix(_) => return denied(StatusCode::FORBIDDEN, "only the gateway's own user, or root, may use this socket"),
+        Peer::Unix(_) => {
+            return denied(StatusCode::FORBIDDEN, "only the gateway's own user, or root, may use this socket");
+        }
         Peer::Tcp(local) => {
             let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else {
                 return denied(StatusCode::BAD_REQUEST, "the request lacks Host");
@@ -43,7 +45,8 @@ pub(super) fn check(
             }
             if let Some(origin) = headers.get(ORIGIN) {
                 let origin = origin.to_str().unwrap_or_default();
-                if origin.split_once("://").is_none_or(|(_, authority)| !authority.eq_ignore_ascii_case(host)) {
+                if origin.split_once("://").is_none_or(|(_, authority)| !authority.eq_ignore_ascii_case(host))
+                {
                     return denied(StatusCode::FORBIDDEN, "pages of other origins may not use this API");
                 }
             }
@@ -110,8 +113,14 @@ mod tests {
         assert_eq!(ask(peer, Method::GET, &[LOCAL], None), None);
         assert_eq!(ask(peer, post.clone(), &[LOCAL], None), Some(403));
         assert_eq!(ask(peer, post.clone(), &[LOCAL, ("authorization", "Bearer ")], Some("")), Some(403));
-        for (given, status) in [("Bearer s3cret", None), ("Bearer s3cre", Some(401)), ("Basic s3cret", Some(401))] {
-            assert_eq!(ask(peer, post.clone(), &[LOCAL, ("authorization", given)], Some("s3cret")), status, "{given}");
+        for (given, status) in
+            [("Bearer s3cret", None), ("Bearer s3cre", Some(401)), ("Basic s3cret", Some(401))]
+        {
+            assert_eq!(
+                ask(peer, post.clone(), &[LOCAL, ("authorization", given)], Some("s3cret")),
+                status,
+                "{given}"
+            );
         }
         assert_eq!(ask(peer, post, &[LOCAL], Some("s3cret")), Some(401));
     }

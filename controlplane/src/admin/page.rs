@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn names_cannot_become_markup() {
-        let nodes = json!([{ "group": "<b>", "node": "a\"b", "endpoints": [{ "health": "up", "address": "x" }] }]);
+        let nodes =
+            json!([{ "group": "<b>", "node": "a\"b", "endpoints": [{ "health": "up", "address": "x" }] }]);
         let page = render(&json!({ "version": "1<2" }), &nodes);
         assert!(page.contains("&lt;b&gt;") && page.contains("a&quot;b") && page.contains("1&lt;2"));
         assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));

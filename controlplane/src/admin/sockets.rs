@@ -45,7 +45,9 @@ impl Sockets {
     pub fn bind(config: &Config) -> Result<Self> {
         let admin = &config.listeners.admin;
         let Address::Tcp(address) = &admin.address else {
-            anyhow::bail!("admin.address must be an IP address with a port; a Unix socket goes into admin.socket");
+            anyhow::bail!(
+                "admin.address must be an IP address with a port; a Unix socket goes into admin.socket"
+            );
         };
         let mut tcp = vec![bind_tcp(*address, "--admin or admin.address")?];
         let prometheus = &config.monitoring.metrics.export.prometheus;
@@ -55,11 +57,9 @@ impl Sockets {
         }
         let port = tcp[0].local_addr()?.port();
         let unix = match &admin.socket {
-            Some(path) => {
-                Some(bind_unix(path).map_err(|error| {
-                    hints::failed(&format!("make the admin socket {}", path.display()), &error, "admin.socket")
-                })?)
-            }
+            Some(path) => Some(bind_unix(path).map_err(|error| {
+                hints::failed(&format!("make the admin socket {}", path.display()), &error, "admin.socket")
+            })?),
             None => default_socket(port),
         };
         Ok(Self { tcp, unix })
@@ -83,9 +83,12 @@ impl Sockets {
     }
 
     /// The sockets for one life of the task.
-    pub(super) fn duplicate(&self) -> io::Result<(Vec<tokio::net::TcpListener>, Option<tokio::net::UnixListener>)> {
+    pub(super) fn duplicate(
+        &self,
+    ) -> io::Result<(Vec<tokio::net::TcpListener>, Option<tokio::net::UnixListener>)> {
         let tcp = self.tcp.iter().map(|listener| tokio::net::TcpListener::from_std(listener.try_clone()?));
-        let unix = self.unix.as_ref().map(|(_, listener)| tokio::net::UnixListener::from_std(listener.try_clone()?));
+        let unix =
+            self.unix.as_ref().map(|(_, listener)| tokio::net::UnixListener::from_std(listener.try_clone()?));
         Ok((tcp.collect::<io::Result<_>>()?, unix.transpose()?))
     }
 }
@@ -109,7 +112,8 @@ fn bind_unix(path: &Path) -> io::Result<(PathBuf, UnixListener)> {
 /// The first of [`candidates`] that can be made. None is a warning, not the end: the API is served over TCP.
 fn default_socket(port: u16) -> Option<(PathBuf, UnixListener)> {
     for folder in candidates() {
-        let made = private_folder(&folder).and_then(|()| bind_unix(&folder.join(format!("admin-{port}.sock"))));
+        let made =
+            private_folder(&folder).and_then(|()| bind_unix(&folder.join(format!("admin-{port}.sock"))));
         match made {
             Ok(made) => return Some(made),
             Err(error) => tracing::debug!(folder = %folder.display(), %error, "no admin socket here"),
@@ -134,7 +138,8 @@ fn private_folder(path: &Path) -> io::Result<()> {
         _ => {}
     }
     let found = std::fs::symlink_metadata(path)?;
-    let is_ours = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o022 == 0;
+    let is_ours =
+        found.is_dir() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o022 == 0;
     if is_ours { Ok(()) } else { Err(io::Error::other("the folder belongs to somebody else")) }
 }
 

@@ -32,12 +32,17 @@ pub fn status(control: &Control) -> Value {
         .iter()
         .enumerate()
         .map(|(index, (name, address))| {
-            let open: u64 = pages.iter().filter_map(|page| page.listeners.get(index)).map(|page| page.open.get()).sum();
+            let open: u64 =
+                pages.iter().filter_map(|page| page.listeners.get(index)).map(|page| page.open.get()).sum();
             json!({ "name": name, "address": address, "connections": open })
         })
         .collect();
-    let tasks: Vec<_> =
-        control.supervisor.report().into_iter().map(|task| json!({ "task": task.name, "up": task.up, "restarts": task.restarts })).collect();
+    let tasks: Vec<_> = control
+        .supervisor
+        .report()
+        .into_iter()
+        .map(|task| json!({ "task": task.name, "up": task.up, "restarts": task.restarts }))
+        .collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
@@ -75,7 +80,8 @@ pub fn nodes(control: &Control) -> Value {
 /// Names of all nodes, once each.
 pub fn node_names(control: &Control) -> Vec<String> {
     let desired = control.desired.borrow();
-    let mut names: Vec<_> = desired.groups.iter().flat_map(|group| &group.nodes).map(|node| node.name.clone()).collect();
+    let mut names: Vec<_> =
+        desired.groups.iter().flat_map(|group| &group.nodes).map(|node| node.name.clone()).collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -99,7 +105,8 @@ fn node_view(control: &Control, group: &GroupPlan, node: &NodePlan) -> Value {
         .map(|address| EndpointKey { group: group.name.clone(), node: node.name.clone(), address })
         .map(|key| endpoint_view(control, &key))
         .collect();
-    let fit = status == Some(NodeStatus::Active) && endpoints.iter().any(|endpoint| endpoint["health"] != "down");
+    let fit =
+        status == Some(NodeStatus::Active) && endpoints.iter().any(|endpoint| endpoint["health"] != "down");
     json!({
         "group": group.name,
         "node": node.name,

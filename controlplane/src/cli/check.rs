@@ -7,7 +7,9 @@ use super::{ConfigArgs, Outcome, print, print_json};
 
 /// Where the configuration is, and how to report.
 #[derive(Debug, Args)]
-#[command(after_help = "Every finding is one line: FILE:LINE:COLUMN: KEY: what, why, remedy.\nExit code 1 when there is an error; warnings alone are fine.\n\nExample:\n  erlmcp check --config /etc/erlmcp")]
+#[command(
+    after_help = "Every finding is one line: FILE:LINE:COLUMN: KEY: what, why, remedy.\nExit code 1 when there is an error; warnings alone are fine.\n\nExample:\n  erlmcp check --config /etc/erlmcp"
+)]
 pub(super) struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,

@@ -33,7 +33,9 @@ pub(super) struct ShowArgs {
 
 /// What to compare.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code 1 when they differ.\n\nExample:\n  erlmcp config diff /etc/erlmcp /tmp/new")]
+#[command(
+    after_help = "Exit code 1 when they differ.\n\nExample:\n  erlmcp config diff /etc/erlmcp /tmp/new"
+)]
 pub(super) struct DiffArgs {
     /// Folder of the one in use.
     from: PathBuf,
@@ -49,7 +51,11 @@ pub(super) fn run(command: &ConfigCommand) -> Outcome {
         ConfigCommand::Schema => print_json(&schema()).map(|()| true),
         ConfigCommand::Show(args) => {
             let config = loaded(&args.config.source())?;
-            if args.json { print_json(&show_json(&config))? } else { print(&show(&config))? }
+            if args.json {
+                print_json(&show_json(&config))?
+            } else {
+                print(&show(&config))?
+            }
             Ok(true)
         }
         ConfigCommand::Diff(args) => run_diff(args),
@@ -57,7 +63,9 @@ pub(super) fn run(command: &ConfigCommand) -> Outcome {
 }
 
 fn loaded(source: &Source) -> anyhow::Result<Config> {
-    load(source).map(|loaded| loaded.config).map_err(|report| anyhow!("the configuration is refused\n{report}"))
+    load(source)
+        .map(|loaded| loaded.config)
+        .map_err(|report| anyhow!("the configuration is refused\n{report}"))
 }
 
 fn run_diff(args: &DiffArgs) -> Outcome {

@@ -18,7 +18,9 @@ pub(super) enum DeployCommand {
 
 /// What to render.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  erlmcp deploy render systemd --config /etc/erlmcp > /etc/systemd/system/erlmcp.service\n  erlmcp deploy render kubernetes --config config/cluster --image registry.example/erlmcp:0.1 | kubectl apply -f -")]
+#[command(
+    after_help = "Examples:\n  erlmcp deploy render systemd --config /etc/erlmcp > /etc/systemd/system/erlmcp.service\n  erlmcp deploy render kubernetes --config config/cluster --image registry.example/erlmcp:0.1 | kubectl apply -f -"
+)]
 pub(super) struct RenderArgs {
     /// For what.
     target: Target,
@@ -54,7 +56,9 @@ enum Target {
 
 pub(super) fn run(command: &DeployCommand) -> Outcome {
     let DeployCommand::Render(args) = command;
-    let config = load(&args.config.source()).map_err(|report| anyhow!("the configuration is refused\n{report}"))?.config;
+    let config = load(&args.config.source())
+        .map_err(|report| anyhow!("the configuration is refused\n{report}"))?
+        .config;
     let text = match args.target {
         Target::Systemd => {
             let folder = args.config.config.clone().unwrap_or_else(|| "/etc/erlmcp".into());

@@ -7,7 +7,9 @@ use super::{Outcome, print, print_json};
 
 /// What to drain.
 #[derive(Debug, Args)]
-#[command(after_help = "Without NODE the gateway itself drains and ends, as on SIGTERM.\n\nExamples:\n  erlmcp drain erlmcp-node-1            no new requests for the node\n  erlmcp drain erlmcp-node-1 --undo     requests again")]
+#[command(
+    after_help = "Without NODE the gateway itself drains and ends, as on SIGTERM.\n\nExamples:\n  erlmcp drain erlmcp-node-1            no new requests for the node\n  erlmcp drain erlmcp-node-1 --undo     requests again"
+)]
 pub(super) struct DrainArgs {
     /// The node; the whole gateway when absent.
     node: Option<String>,

@@ -9,7 +9,9 @@ use super::{Outcome, print, print_json};
 
 /// The request.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code 1 when no route takes the request.\n\nExamples:\n  erlmcp explain http://mcp.example.com/mcp\n  erlmcp explain /mcp --method POST --header 'x-canary: 1'")]
+#[command(
+    after_help = "Exit code 1 when no route takes the request.\n\nExamples:\n  erlmcp explain http://mcp.example.com/mcp\n  erlmcp explain /mcp --method POST --header 'x-canary: 1'"
+)]
 pub(super) struct ExplainArgs {
     /// URL or path.
     request: String,
@@ -49,7 +51,8 @@ fn split(request: &str) -> Result<(&str, &str)> {
     if request.starts_with('/') {
         return Ok(("", request));
     }
-    let (_, rest) = request.split_once("://").ok_or_else(|| anyhow!("{request} is neither a path nor a URL"))?;
+    let (_, rest) =
+        request.split_once("://").ok_or_else(|| anyhow!("{request} is neither a path nor a URL"))?;
     let at = rest.find('/').unwrap_or(rest.len());
     let (host, path) = rest.split_at(at);
     Ok((host, if path.is_empty() { "/" } else { path }))
@@ -59,7 +62,8 @@ fn text(told: &Value) -> String {
     let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut out = format!("{}\n", word(&told["why"]));
     for tried in told["tried"].as_array().into_iter().flatten() {
-        let verdict = tried["failed"].as_str().map_or_else(|| "matches".to_owned(), |why| format!("no: {why}"));
+        let verdict =
+            tried["failed"].as_str().map_or_else(|| "matches".to_owned(), |why| format!("no: {why}"));
         out += &format!("route {}: {verdict}\n", word(&tried["route"]));
     }
     for target in told["targets"].as_array().into_iter().flatten() {

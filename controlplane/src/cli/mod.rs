@@ -25,7 +25,9 @@ use erlmcp_config::Source;
 /// The front of a cluster of MCP servers: a gateway on io_uring, and its control plane.
 #[derive(Debug, Parser)]
 #[command(name = "erlmcp", version, about, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Examples:\n  erlmcp run                                          serve the embedded MCP node on 127.0.0.1:8080\n  erlmcp run --upstream http://10.0.0.5:3000          serve before a server of yours\n  erlmcp check --config /etc/erlmcp                   everything wrong with a configuration\n  erlmcp status                                       look at a running gateway")]
+#[command(
+    after_help = "Examples:\n  erlmcp run                                          serve the embedded MCP node on 127.0.0.1:8080\n  erlmcp run --upstream http://10.0.0.5:3000          serve before a server of yours\n  erlmcp check --config /etc/erlmcp                   everything wrong with a configuration\n  erlmcp status                                       look at a running gateway"
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -79,7 +81,11 @@ impl ConfigArgs {
 
 fn parse_override(text: &str) -> Result<(String, String), String> {
     let (path, value) = text.split_once('=').ok_or("it must be PATH=VALUE")?;
-    if path.is_empty() { Err("the path is empty".to_owned()) } else { Ok((path.to_owned(), value.to_owned())) }
+    if path.is_empty() {
+        Err("the path is empty".to_owned())
+    } else {
+        Ok((path.to_owned(), value.to_owned()))
+    }
 }
 
 /// How a command ended.
@@ -114,9 +120,9 @@ pub fn main() -> ExitCode {
 /// Prints to standard output; a reader that has gone away is no error.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| {
-        if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") }
-    });
+    let written = out
+        .write_all(text.as_bytes())
+        .and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
     match written.and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),

@@ -8,7 +8,9 @@ use super::{Outcome, print, print_json};
 
 /// Which gateway, and how to report.
 #[derive(Debug, Args)]
-#[command(after_help = "A configuration with errors is refused, every error is printed, and the one in use stays (exit code 1).\n\nExample:\n  erlmcp reload")]
+#[command(
+    after_help = "A configuration with errors is refused, every error is printed, and the one in use stays (exit code 1).\n\nExample:\n  erlmcp reload"
+)]
 pub(super) struct ReloadArgs {
     #[command(flatten)]
     remote: RemoteArgs,

@@ -37,8 +37,9 @@ impl RemoteArgs {
         let address = self.address()?;
         let reply = request(&address, method, target, self.token.as_deref())
             .with_context(|| format!("ask the gateway at {address}"))?;
-        let value = serde_json::from_slice(&reply.body)
-            .with_context(|| format!("read the answer of {address} (status {}); is that an admin API?", reply.status))?;
+        let value = serde_json::from_slice(&reply.body).with_context(|| {
+            format!("read the answer of {address} (status {}); is that an admin API?", reply.status)
+        })?;
         Ok((value, (200..300).contains(&reply.status)))
     }
 
@@ -60,7 +61,8 @@ impl RemoteArgs {
             let found = folders.iter().map(|folder| folder.join(&name)).find(|path| is_live(path));
             return Ok(found.map_or(SockAddr::Inet(admin), SockAddr::Unix));
         }
-        let mut live: Vec<PathBuf> = folders.iter().flat_map(|folder| sockets_in(folder)).filter(|path| is_live(path)).collect();
+        let mut live: Vec<PathBuf> =
+            folders.iter().flat_map(|folder| sockets_in(folder)).filter(|path| is_live(path)).collect();
         match live.len() {
             0 => bail!("no gateway of this user runs on this host; name it with --socket or --admin"),
             1 => Ok(SockAddr::Unix(live.remove(0))),
@@ -75,7 +77,9 @@ impl RemoteArgs {
 fn sockets_in(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let is_ours = |path: &PathBuf| {
-        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("admin-") && name.ends_with(".sock"))
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.starts_with("admin-") && name.ends_with(".sock"))
     };
     let mut found: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_ours).collect();
     found.sort();

@@ -13,7 +13,9 @@ use crate::short::{Flags, Upstream};
 
 /// Flags of `run`; they stand above the configuration, at reloads too.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  erlmcp run\n      the embedded MCP node at http://127.0.0.1:8080/mcp, admin at http://127.0.0.1:9090\n  erlmcp run --listen 0.0.0.0:80 --upstream http://10.0.0.5:3000 --upstream http://10.0.0.6:3000\n      two servers, balanced by least connections\n  erlmcp run --config /etc/erlmcp --set runtime.driver=epoll")]
+#[command(
+    after_help = "Examples:\n  erlmcp run\n      the embedded MCP node at http://127.0.0.1:8080/mcp, admin at http://127.0.0.1:9090\n  erlmcp run --listen 0.0.0.0:80 --upstream http://10.0.0.5:3000 --upstream http://10.0.0.6:3000\n      two servers, balanced by least connections\n  erlmcp run --config /etc/erlmcp --set runtime.driver=epoll"
+)]
 pub(super) struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -59,12 +61,7 @@ pub(super) fn run(args: RunArgs) -> Outcome {
         DriverArg::IoUring => Driver::IoUring,
         DriverArg::Epoll => Driver::Epoll,
     });
-    let flags = Flags {
-        listen: args.listen,
-        upstreams: args.upstream,
-        admin: args.admin,
-        cpus: args.cpus,
-        driver,
-    };
+    let flags =
+        Flags { listen: args.listen, upstreams: args.upstream, admin: args.admin, cpus: args.cpus, driver };
     run::run(Origin { source: args.config.source(), flags, embedded: None }).map(|()| true)
 }

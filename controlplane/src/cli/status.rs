@@ -8,7 +8,9 @@ use super::{Outcome, print, print_json};
 
 /// Which gateway, and how to report.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code 1 when the gateway is not ready, or no node of a group takes traffic.\n\nExamples:\n  erlmcp status\n  erlmcp status --admin 127.0.0.1:9090 --json")]
+#[command(
+    after_help = "Exit code 1 when the gateway is not ready, or no node of a group takes traffic.\n\nExamples:\n  erlmcp status\n  erlmcp status --admin 127.0.0.1:9090 --json"
+)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     remote: RemoteArgs,
@@ -67,19 +69,39 @@ fn table(status: &Value, nodes: &Value) -> String {
             word(&listener["connections"])
         );
     }
-    let mut rows = vec![["GROUP", "NODE", "STATUS", "ADDRESS", "HEALTH", "ACTIVE", "REQUESTS", "FAILURES"].map(str::to_owned)];
+    let mut rows = vec![
+        ["GROUP", "NODE", "STATUS", "ADDRESS", "HEALTH", "ACTIVE", "REQUESTS", "FAILURES"].map(str::to_owned),
+    ];
     for node in nodes.as_array().into_iter().flatten() {
         let [group, name, state] = ["group", "node", "status"].map(|key| word(&node[key]));
         let endpoints: Vec<&Value> = node["endpoints"].as_array().into_iter().flatten().collect();
         if endpoints.is_empty() {
             let dash = || "-".to_owned();
-            rows.push([group, name, state, word(&node["at"]), "unresolved".to_owned(), dash(), dash(), dash()]);
+            rows.push([
+                group,
+                name,
+                state,
+                word(&node["at"]),
+                "unresolved".to_owned(),
+                dash(),
+                dash(),
+                dash(),
+            ]);
             continue;
         }
         for endpoint in endpoints {
             let [address, health, active, requests, failures] =
                 ["address", "health", "active", "requests", "failures"].map(|key| word(&endpoint[key]));
-            rows.push([group.clone(), name.clone(), state.clone(), address, health, active, requests, failures]);
+            rows.push([
+                group.clone(),
+                name.clone(),
+                state.clone(),
+                address,
+                health,
+                active,
+                requests,
+                failures,
+            ]);
         }
     }
     out + &aligned(&rows)
@@ -89,7 +111,8 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     let line = |row: &[String; N]| {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         format!("{}\n", cells.join("  ").trim_end())
     };
     rows.iter().map(line).collect()

@@ -48,7 +48,8 @@ pub async fn run(control: Arc<Control>) {
         for (group, node, key) in endpoints::all(&plan, &known) {
             let kept = loops.remove(&key).filter(|one| one.plan == group.check);
             let entry = kept.unwrap_or_else(|| {
-                let check = Check { plan: group.check.clone(), host: node.at.host_header(), key: key.clone() };
+                let check =
+                    Check { plan: group.check.clone(), host: node.at.host_header(), key: key.clone() };
                 let abort = running.spawn(check.run_forever(Arc::clone(&control), Arc::clone(&permits)));
                 Loop { plan: group.check.clone(), abort }
             });

@@ -39,7 +39,9 @@ fn process(control: &Control, out: &mut Text) {
     let (boot, counters) = (&control.boot, &control.counters);
     out.family("erlmcp_build_info", |s| s.add(&[env!("CARGO_PKG_VERSION")], 1u64));
     out.family("erlmcp_start_timestamp_seconds", |s| s.add(&[], unix_seconds(boot.started)));
-    out.family("erlmcp_config_applied_timestamp_seconds", |s| s.add(&[], control.applied_unix_seconds.load(Ordering::Relaxed)));
+    out.family("erlmcp_config_applied_timestamp_seconds", |s| {
+        s.add(&[], control.applied_unix_seconds.load(Ordering::Relaxed))
+    });
     out.family("erlmcp_draining", |s| s.add(&[], *control.phase.borrow() == Phase::Draining));
     let reason = boot.chosen.fallback.as_ref().map(ToString::to_string).unwrap_or_default();
     out.family("erlmcp_driver_info", |s| s.add(&[&boot.chosen.kind.to_string(), &reason], 1u64));
@@ -51,7 +53,9 @@ fn process(control: &Control, out: &mut Text) {
     out.family("erlmcp_access_log_bytes_total", |s| s.add(&[], counters.access_bytes.get()));
     out.family("erlmcp_access_log_write_errors_total", |s| s.add(&[], counters.access_write_errors.get()));
     let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    out.family("erlmcp_process_cpu_seconds_total", |s| s.add(&[], cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9));
+    out.family("erlmcp_process_cpu_seconds_total", |s| {
+        s.add(&[], cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9)
+    });
     out.family("erlmcp_process_resident_memory_bytes", |s| s.add(&[], resident_bytes()));
     out.family("erlmcp_process_open_fds", |s| {
         // The folder's own descriptor is among them.
@@ -59,7 +63,9 @@ fn process(control: &Control, out: &mut Text) {
         s.add(&[], open);
     });
     let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    out.family("erlmcp_process_max_fds", |s| s.add(&[], most.map_or(Number::Real(f64::INFINITY), Number::Count)));
+    out.family("erlmcp_process_max_fds", |s| {
+        s.add(&[], most.map_or(Number::Real(f64::INFINITY), Number::Count))
+    });
 }
 
 /// `VmRSS`; 0 where `/proc` cannot be read.
@@ -117,7 +123,6 @@ fn shards(control: &Control, pages: &[Arc<ShardPage>], rings: &[Arc<RingStats>],
     page(out, "erlmcp_requests_total", |page| page.requests.get());
     page(out, "erlmcp_shard_connections", |page| page.listeners.iter().map(|one| one.open.get()).sum());
     page(out, "erlmcp_shard_handed_over_total", |page| page.handed_over.get());
-    page(out, "erlmcp_shard_panics_total", |page| page.task_panics.get());
     page(out, "erlmcp_access_log_dropped_total", |page| page.access_dropped.get());
     page(out, "erlmcp_snapshot_revision", |page| page.revision.get());
     out.family("erlmcp_access_log_lines_total", |s| {
@@ -129,8 +134,11 @@ fn shards(control: &Control, pages: &[Arc<ShardPage>], rings: &[Arc<RingStats>],
         s.add(&["snapshot"], control.counters.publish_retries.get());
     });
     let ring = |out: &mut Text, name, of: fn(&RingStats) -> &Stat| {
-        out.family(name, |s| names.iter().zip(rings).for_each(|(shard, ring)| s.add(&[shard], of(ring).get())));
+        out.family(name, |s| {
+            names.iter().zip(rings).for_each(|(shard, ring)| s.add(&[shard], of(ring).get()))
+        });
     };
+    ring(out, "erlmcp_shard_panics_total", |ring| &ring.panics);
     ring(out, "erlmcp_shard_tasks", |ring| &ring.tasks);
     ring(out, "erlmcp_shard_turns_total", |ring| &ring.turns);
     ring(out, "erlmcp_ring_enters_total", |ring| &ring.enters);
@@ -171,7 +179,8 @@ fn listeners(control: &Control, pages: &[Arc<ShardPage>], out: &mut Text) {
 
 fn routes(control: &Control, pages: &[Arc<ShardPage>], out: &mut Text) {
     let snapshot = control.publisher.snapshot();
-    let routes: Vec<(usize, &str)> = snapshot.routes.iter().map(|route| route.name.as_str()).enumerate().collect();
+    let routes: Vec<(usize, &str)> =
+        snapshot.routes.iter().map(|route| route.name.as_str()).enumerate().collect();
     out.family("erlmcp_route_requests_total", |s| {
         for (index, name) in &routes {
             for (class, label) in CLASSES.iter().enumerate() {
@@ -181,7 +190,9 @@ fn routes(control: &Control, pages: &[Arc<ShardPage>], out: &mut Text) {
     });
     let bytes = |out: &mut Text, name, of: fn(&RoutePage) -> &Counter| {
         out.family(name, |s| {
-            routes.iter().for_each(|(index, route)| s.add(&[route], sum(pages, |page| of(&page.routes[*index]))));
+            routes
+                .iter()
+                .for_each(|(index, route)| s.add(&[route], sum(pages, |page| of(&page.routes[*index]))));
         });
     };
     bytes(out, "erlmcp_route_request_bytes_total", |route| &route.bytes_in);
@@ -221,7 +232,9 @@ fn nodes(control: &Control, pages: &[Arc<ShardPage>], out: &mut Text) {
         }
     }
     let of_node = |out: &mut Text, name, at: usize| {
-        out.family(name, |s| sums.iter().for_each(|((group, node), (sums, _))| s.add(&[group, node], sums.0[at])));
+        out.family(name, |s| {
+            sums.iter().for_each(|((group, node), (sums, _))| s.add(&[group, node], sums.0[at]))
+        });
     };
     of_node(out, "erlmcp_node_requests_in_flight", 0);
     of_node(out, "erlmcp_node_exchanges_total", 1);
@@ -229,9 +242,13 @@ fn nodes(control: &Control, pages: &[Arc<ShardPage>], out: &mut Text) {
     of_node(out, "erlmcp_node_connects_total", 3);
     of_node(out, "erlmcp_node_connections", 4);
     of_node(out, "erlmcp_pool_idle", 5);
-    out.family("erlmcp_node_up", |s| sums.iter().for_each(|((group, node), (_, fit))| s.add(&[group, node], *fit)));
+    out.family("erlmcp_node_up", |s| {
+        sums.iter().for_each(|((group, node), (_, fit))| s.add(&[group, node], *fit))
+    });
     out.family("erlmcp_pool_waiters", |s| groups.iter().for_each(|(group, sums)| s.add(&[group], sums.0[6])));
-    out.family("erlmcp_pool_retries_total", |s| groups.iter().for_each(|(group, sums)| s.add(&[group], sums.0[7])));
+    out.family("erlmcp_pool_retries_total", |s| {
+        groups.iter().for_each(|(group, sums)| s.add(&[group], sums.0[7]))
+    });
 }
 
 fn checks(control: &Control, out: &mut Text) {

@@ -39,7 +39,8 @@ pub fn render(control: &Control) -> String {
 
 /// Takes readings for as long as it runs.
 pub async fn run(control: Arc<Control>) {
-    let requests = || control.plane().map_or(0, |plane| plane.pages().iter().map(|page| page.requests.get()).sum());
+    let requests =
+        || control.plane().map_or(0, |plane| plane.pages().iter().map(|page| page.requests.get()).sum());
     let (mut before, mut at) = (requests(), Instant::now());
     loop {
         tokio::time::sleep(SAMPLE_INTERVAL).await;

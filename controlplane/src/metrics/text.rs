@@ -136,7 +136,9 @@ mod tests {
         text.family("erlmcp_draining", |samples| samples.add(&[], true));
         let out = text.finish();
         assert!(out.starts_with("# HELP erlmcp_rejected_total "), "{out}");
-        assert!(out.contains("\n# TYPE erlmcp_rejected_total counter\nerlmcp_rejected_total{reason=\"a\\\"\\\\\\nb\"} 7\n"));
+        assert!(out.contains(
+            "\n# TYPE erlmcp_rejected_total counter\nerlmcp_rejected_total{reason=\"a\\\"\\\\\\nb\"} 7\n"
+        ));
         assert!(out.ends_with("\nerlmcp_draining 1\n"));
     }
 
@@ -146,7 +148,9 @@ mod tests {
         durations.record(Duration::from_millis(3));
         durations.record(Duration::from_secs(100));
         let mut text = Text::default();
-        text.family("erlmcp_health_check_duration_seconds", |samples| samples.durations(&["g", "n"], &durations));
+        text.family("erlmcp_health_check_duration_seconds", |samples| {
+            samples.durations(&["g", "n"], &durations)
+        });
         let out = text.finish();
         for line in [
             "_bucket{group=\"g\",node=\"n\",le=\"0.0025\"} 0",
@@ -156,7 +160,10 @@ mod tests {
             "_sum{group=\"g\",node=\"n\"} 100.003",
             "_count{group=\"g\",node=\"n\"} 2",
         ] {
-            assert!(out.contains(&format!("\nerlmcp_health_check_duration_seconds{line}\n")), "{line}\n{out}");
+            assert!(
+                out.contains(&format!("\nerlmcp_health_check_duration_seconds{line}\n")),
+                "{line}\n{out}"
+            );
         }
     }
 }

@@ -98,7 +98,13 @@ fn build_group(group: &GroupPlan, inputs: &Inputs) -> Group {
 
 /// The smallest of the cap per shard, the node's bound and the node's share of the group's bound, both over all
 /// shards and all addresses of the node. At least one, or the node could not be used at all.
-fn connections_per_shard_max(group: &GroupPlan, node: &NodePlan, weights: u64, shards: usize, addresses: u32) -> u32 {
+fn connections_per_shard_max(
+    group: &GroupPlan,
+    node: &NodePlan,
+    weights: u64,
+    shards: usize,
+    addresses: u32,
+) -> u32 {
     let parts = (shards.max(1) as u64).saturating_mul(u64::from(addresses));
     let own = u64::from(node.connections_max).div_ceil(parts);
     let share = u64::from(group.connections_max) * u64::from(node.weight) / weights.max(1);
@@ -112,8 +118,9 @@ pub(crate) mod tests {
     use super::*;
     use crate::desired::{CheckKind, CheckPlan, NodeAt};
     use erlmcp_dataplane::link::snapshot::{
-        HeaderEdits, HostPolicy, Identity, PathMatch, Route, Strategy, Target,
+        HeaderEdits, HostPolicy, Identity, ListenerLimits, PathMatch, Route, Strategy, Target,
     };
+    use erlmcp_proto::http1::HeadLimits;
     use std::time::Duration;
 
     pub(crate) fn node(name: &str, weight: u32) -> NodePlan {
@@ -155,6 +162,21 @@ pub(crate) mod tests {
         Identity { via: "erlmcp".into(), request_id_header: "x-request-id".into() }
     }
 
+    fn listener() -> ListenerLimits {
+        let second = Duration::from_secs(1);
+        ListenerLimits {
+            name: "l".into(),
+            head: HeadLimits::default(),
+            header_timeout: second,
+            body_idle_timeout: second,
+            keep_alive: second,
+            write_timeout: second,
+            connections_per_shard_max: 10,
+            requests_per_connection_max: 0,
+            trusted_proxies: Vec::new(),
+        }
+    }
+
     pub(crate) fn desired(groups: Vec<GroupPlan>, routes: &[&str]) -> Desired {
         let route = |name: &&str| Route {
             name: (*name).into(),
@@ -174,7 +196,7 @@ pub(crate) mod tests {
             access_log: true,
         };
         Desired {
-            listeners: Vec::new(),
+            listeners: vec![listener()],
             routes: routes.iter().map(route).collect(),
             groups,
             identity: identity(),
@@ -184,7 +206,8 @@ pub(crate) mod tests {
 
     fn inputs(desired: Desired, endpoints: &[(&str, &str, bool)]) -> Inputs {
         let endpoint = |(index, (node, address, healthy)): (usize, &(&str, &str, bool))| {
-            let key = EndpointKey { group: "g".into(), node: (*node).into(), address: address.parse().unwrap() };
+            let key =
+                EndpointKey { group: "g".into(), node: (*node).into(), address: address.parse().unwrap() };
             (key, EndpointId(index as u16), *healthy)
         };
         Inputs {
@@ -198,7 +221,10 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn snapshot(revision: u64, routes: &[&str]) -> Snapshot {
-        build(&inputs(desired(vec![group("g", vec![node("n", 1)])], routes), &[("n", "10.0.0.1:1", true)]), revision)
+        build(
+            &inputs(desired(vec![group("g", vec![node("n", 1)])], routes), &[("n", "10.0.0.1:1", true)]),
+            revision,
+        )
     }
 
     #[test]

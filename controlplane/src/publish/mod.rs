@@ -78,14 +78,19 @@ impl Publisher {
             let revision = state.snapshot.revision + 1;
             let snapshot = Arc::new(build(&inputs, revision));
             if dropped > 0 {
-                tracing::error!(dropped, "too many endpoints: some get no traffic; use fewer nodes per gateway");
+                tracing::error!(
+                    dropped,
+                    "too many endpoints: some get no traffic; use fewer nodes per gateway"
+                );
             }
             tracing::debug!(revision, endpoints = inputs.endpoints.len(), "publishing a snapshot");
             // Before the shards have it: a record must never come before its names.
             state.names = Arc::new(state.names.with(&snapshot));
             (state.snapshot, state.inputs, state.lagging) = (snapshot, Some(inputs), true);
         }
-        if state.lagging && let Some(plane) = control.plane() {
+        if state.lagging
+            && let Some(plane) = control.plane()
+        {
             state.lagging = plane.publish(&state.snapshot) > 0;
         }
         state.lagging

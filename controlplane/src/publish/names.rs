@@ -22,7 +22,7 @@ pub struct NameBook {
 
 impl NameBook {
     /// The book with one more snapshot in it.
-    pub(super) fn with(&self, snapshot: &Snapshot) -> Self {
+    pub(crate) fn with(&self, snapshot: &Snapshot) -> Self {
         let mut routes = self.routes.clone();
         let latest: Names = snapshot.routes.iter().map(|route| json(&route.name)).collect();
         if routes.back().is_none_or(|(_, names)| *names != latest) {
@@ -77,7 +77,8 @@ mod tests {
         assert_eq!((book.route(1, 1), book.route(2, 0), book.route(3, 0)), ("\"b\\\"\"", "\"a\"", "\"c\""));
         assert_eq!((book.route(0, 0), book.route(3, 7), book.route(9, u16::MAX)), ("null", "null", "null"));
         assert_eq!((book.node(0), book.node(9)), ("\"n\"", "null"));
-        let many = (4..200).fold(book, |book, revision| book.with(&snapshot(revision, &[&revision.to_string()])));
+        let many =
+            (4..200).fold(book, |book, revision| book.with(&snapshot(revision, &[&revision.to_string()])));
         assert_eq!((many.routes.len(), many.route(199, 0), many.route(3, 0)), (LISTS_MAX, "\"199\"", "null"));
     }
 }

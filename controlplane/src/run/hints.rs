@@ -14,7 +14,9 @@ fn remedy(error: &io::Error, knob: &str) -> String {
         Some(Errno::ADDRINUSE) => format!("stop what uses it (`ss -ltnp` shows it) or change {knob}"),
         Some(Errno::ADDRNOTAVAIL) => format!("no interface of this host has that address; change {knob}"),
         Some(Errno::ACCESS | Errno::PERM) => {
-            format!("this user may not; grant it, for ports below 1024 with CAP_NET_BIND_SERVICE, or change {knob}")
+            format!(
+                "this user may not; grant it, for ports below 1024 with CAP_NET_BIND_SERVICE, or change {knob}"
+            )
         }
         Some(Errno::MFILE | Errno::NFILE) => {
             "no descriptor is free; raise `ulimit -n` or fs.file-max, or LimitNOFILE= of the unit".to_owned()

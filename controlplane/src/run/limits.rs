@@ -14,7 +14,11 @@ pub(super) fn raise_descriptors(wanted: Option<u32>) {
     } else if let (Some(wanted), Some(granted)) = (wanted, target)
         && granted < u64::from(wanted)
     {
-        tracing::warn!(wanted, granted, "descriptor_limit is above the hard limit; raise LimitNOFILE= or `ulimit -Hn`");
+        tracing::warn!(
+            wanted,
+            granted,
+            "descriptor_limit is above the hard limit; raise LimitNOFILE= or `ulimit -Hn`"
+        );
     }
 }
 

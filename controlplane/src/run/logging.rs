@@ -26,11 +26,15 @@ pub fn init(config: &Config) -> anyhow::Result<()> {
     let log = &config.runtime.log;
     let layer = match config.runtime.log_file() {
         Some(path) => {
-            let file = TurnedFile::open(path.clone(), log.file_bytes_max, log.files_max)
-                .map_err(|error| hints::failed(&format!("open the log {}", path.display()), &error, "log.path"))?;
+            let file =
+                TurnedFile::open(path.clone(), log.file_bytes_max, log.files_max).map_err(|error| {
+                    hints::failed(&format!("open the log {}", path.display()), &error, "log.path")
+                })?;
             fmt::layer().json().flatten_event(true).with_writer(file).boxed()
         }
-        None if std::io::stderr().is_terminal() => fmt::layer().with_writer(std::io::stderr).with_target(false).boxed(),
+        None if std::io::stderr().is_terminal() => {
+            fmt::layer().with_writer(std::io::stderr).with_target(false).boxed()
+        }
         None => fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
     };
     // A second start within one process keeps the first log.

@@ -77,7 +77,11 @@ pub fn run(mut origin: Origin) -> Result<()> {
     let settings = reload::access_settings(&config);
     let access = access_log::open(&settings).map_err(|error| {
         let path = settings.path.as_deref().unwrap_or(std::path::Path::new("standard output"));
-        hints::failed(&format!("open the access log {}", path.display()), &error, "access_log.path in runtime.yaml")
+        hints::failed(
+            &format!("open the access log {}", path.display()),
+            &error,
+            "access_log.path in runtime.yaml",
+        )
     })?;
     // From here on threads are made, and they inherit this.
     limits::pin_to(&plan.housekeeping);
@@ -130,9 +134,13 @@ fn bind_embedded(config: &Config) -> Result<Option<TcpListener>> {
         return Ok(None);
     }
     let Address::Tcp(address) = &config.runtime.embedded.address else {
-        return Err(anyhow!("the embedded node listens on TCP only; give embedded.address an IP address and port"));
+        return Err(anyhow!(
+            "the embedded node listens on TCP only; give embedded.address an IP address and port"
+        ));
     };
-    let failed = |error| hints::failed(&format!("listen on {address} for the embedded node"), &error, "embedded.address");
+    let failed = |error| {
+        hints::failed(&format!("listen on {address} for the embedded node"), &error, "embedded.address")
+    };
     let listener = TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(Some(listener))
@@ -152,7 +160,10 @@ fn runtime(housekeeping: &[usize]) -> Result<tokio::runtime::Runtime> {
 
 async fn serve(start: Start) -> Result<()> {
     let mut signals = Signals::new()?;
-    let desired = start.origin.desired(&start.config, start.plan.shards.len()).map_err(|refused| anyhow!("{refused}"))?;
+    let desired = start
+        .origin
+        .desired(&start.config, start.plan.shards.len())
+        .map_err(|refused| anyhow!("{refused}"))?;
     let addresses = discovery::first(&desired).await;
     let settings = reload::access_settings(&start.config);
     let Start { origin, config, plan, ring, chosen, listeners, admin, embedded, access } = start;

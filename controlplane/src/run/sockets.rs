@@ -27,10 +27,16 @@ pub fn bind_all(listeners: &[Listener]) -> Result<Vec<(String, String, OwnedFd)>
     let bound = |one: &Listener| {
         let backlog = i32::try_from(one.backlog).unwrap_or(i32::MAX);
         let socket = bind(&one.address, backlog, one.reuse_port).map_err(|error| {
-            hints::failed(&format!("listen on {}", one.address), &error, "--listen or `address` in listeners.yaml")
+            hints::failed(
+                &format!("listen on {}", one.address),
+                &error,
+                "--listen or `address` in listeners.yaml",
+            )
         })?;
         let address = match &one.address {
-            Address::Tcp(_) => local_address(&socket).map_or_else(|| one.address.to_string(), |at| at.to_string()),
+            Address::Tcp(_) => {
+                local_address(&socket).map_or_else(|| one.address.to_string(), |at| at.to_string())
+            }
             Address::Unix(_) => one.address.to_string(),
         };
         Ok((one.name.clone(), address, OwnedFd::from(socket)))
