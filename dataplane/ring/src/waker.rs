@@ -232,6 +232,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_published_before_the_sleep_prevents_it() {
+        let remote = remote();
+        let waker = TaskWaker::new(Key { index: 0, generation: 0 }, &remote);
+        let sent = || remote.stats.wakes_sent.get();
+        Arc::clone(&waker).wake();
+        assert_eq!(sent(), 0, "awake: no system call");
+        assert!(!remote.prepare_sleep(), "a task is woken already");
+        remote.drain(|_| ());
+        assert!(remote.prepare_sleep());
+        Arc::clone(&waker).wake();
+        assert_eq!(sent(), 1, "asleep: one system call");
+        Arc::clone(&waker).wake();
+        assert_eq!(sent(), 1, "and only one");
+        remote.drain(|_| ());
+        remote.stop();
+        assert!(!remote.prepare_sleep(), "a shard that is to stop does not sleep");
+    }
+
+    #[test]
     fn no_wake_is_lost_between_threads() {
         const WAKES: u32 = 20_000;
         let remote = remote();

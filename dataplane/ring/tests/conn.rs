@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
@@ -72,24 +72,26 @@ fn bytes_arrive_in_order_both_ways_past_every_buffer() {
 fn partial_sends_are_continued_and_the_list_comes_back_whole() {
     both(|shard| {
         let (conn, mut theirs) = pair(&shard.handle(), RecvMode::Small);
-        let (a, b, c) = (pattern(100, 1), pattern(6 << 20, 2), pattern(5000, 3));
+        let (a, b, c) = (pattern(100, 1), pattern(24 << 20, 2), pattern(5000, 3));
         let mut out = shard.handle().send_list();
         out.push_bytes(&a);
         out.push_owned(b.clone());
         out.head_mut().extend_from_slice(&c);
         let all = [a, b, c].concat();
         assert_eq!(out.len(), all.len());
+        conn.start_send(out);
+        // Nobody reads yet, and no socket buffers hold so much.
+        turn_until(shard, "the kernel takes a part", || conn.handle().stats().partial_sends.get() > 0);
         let n = all.len();
         let read = std::thread::spawn(move || {
             let mut got = vec![0; n];
             theirs.read_exact(&mut got).expect("reads");
             got
         });
-        let mut sent = run(shard, conn.send(out));
+        let mut sent = run(shard, poll_fn(|_| conn.poll_sent()));
         sent.result.expect("sends");
         assert!(sent.list.to_vec() == all, "the list must come back as it was");
         assert!(read.join().expect("reader") == all);
-        assert!(shard.handle().stats().partial_sends.get() > 0, "6 MiB do not fit a socket buffer");
     });
 }
 
@@ -241,18 +243,22 @@ fn shard_conns(handle: &erlmcp_ring::Handle) -> u64 {
     handle.stats().conns.get()
 }
 
+/// A listening socket whose backlog is full: it drops further SYNs, so that a connect hangs.
+fn full_listener() -> (std::net::TcpListener, std::net::SocketAddr, Vec<TcpStream>) {
+    let full = listener();
+    // SAFETY: no pointers.
+    assert_eq!(unsafe { libc::listen(full.as_raw_fd(), 0) }, 0);
+    let addr = full.local_addr().unwrap_or_else(|error| panic!("no address: {error}"));
+    let fill = |_| TcpStream::connect_timeout(&addr, Duration::from_millis(50)).ok();
+    let fillers = (0..4).filter_map(fill).collect();
+    (full, addr, fillers)
+}
+
 #[test]
 fn a_deadline_ends_a_connect() {
     both(|shard| {
         let handle = shard.handle();
-        // A listening socket whose backlog is full drops further SYNs.
-        let full = listener();
-        // SAFETY: no pointers.
-        assert_eq!(unsafe { libc::listen(full.as_raw_fd(), 0) }, 0);
-        let addr = full.local_addr().expect("address");
-        let _filler: Vec<_> = (0..4)
-            .filter_map(|_| TcpStream::connect_timeout(&addr, Duration::from_millis(50)).ok())
-            .collect();
+        let (_full, addr, _fillers) = full_listener();
         let error = run(shard, async {
             handle.set_deadline(Some(handle.now() + Duration::from_millis(50)));
             handle.connect(&addr.into(), RecvMode::Small).await.err()
@@ -372,8 +378,98 @@ fn sockets_block_under_io_uring_and_do_not_under_epoll() {
         let nonblocking = flags & libc::O_NONBLOCK != 0;
         assert_eq!(nonblocking, handle.driver() == erlmcp_ring::DriverKind::Epoll);
         let copy = accepted.socket.try_clone().expect("duplicates");
+        // One that comes from elsewhere in the other state is put right.
+        let copy = TcpStream::from(copy);
+        copy.set_nonblocking(!nonblocking).expect("sets the flag");
         let _conn = handle.adopt(accepted.socket, RecvMode::Small).expect("adopts");
-        assert!(TcpStream::from(copy).nodelay().expect("reads the option"));
+        assert!(copy.nodelay().expect("reads the option"));
+        // SAFETY: no pointers.
+        let flags = unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_GETFL) };
+        assert_eq!(flags & libc::O_NONBLOCK != 0, nonblocking);
+    });
+}
+
+#[test]
+fn buffers_that_come_for_a_closed_connection_go_back() {
+    let configure = |cfg: &mut erlmcp_ring::ShardConfig| (cfg.small.count, cfg.small.size) = (4, 256);
+    both_with(configure, |shard| {
+        let handle = shard.handle();
+        for n in 0..20 {
+            let (conn, mut theirs) = pair(&handle, RecvMode::Small);
+            shard.turn(Some(Duration::ZERO));
+            theirs.write_all(&pattern(300, 5)).expect("writes");
+            // What was received is on its way to a connection whose owner is gone.
+            drop(conn);
+            turn_until(shard, "it is closed", || shard_conns(&handle) == 0);
+            assert_eq!(handle.leases_out(), [0, 0], "round {n}");
+        }
+        let (conn, mut theirs) = pair(&handle, RecvMode::Small);
+        theirs.write_all(&pattern(2000, 5)).expect("writes");
+        assert!(run(shard, recv_exact(&conn, 2000)) == pattern(2000, 5), "buffers were lost");
+    });
+}
+
+#[test]
+fn connects_that_are_given_up_before_they_are_submitted_end() {
+    let configure = |cfg: &mut erlmcp_ring::ShardConfig| (cfg.sq_entries, cfg.cq_entries) = (2, 4);
+    both_with(configure, |shard| {
+        let handle = shard.handle();
+        let (full, addr, _fillers) = full_listener();
+        run(
+            shard,
+            poll_fn(|cx| {
+                for _ in 0..20 {
+                    let to = addr.into();
+                    let mut connect = std::pin::pin!(handle.connect(&to, RecvMode::Small));
+                    assert!(connect.as_mut().poll(cx).is_pending());
+                }
+                Poll::Ready(())
+            }),
+        );
+        // Far earlier than the kernel's own timeout of a connect.
+        turn_until(shard, "all are closed", || shard_conns(&handle) == 0);
+        drop(full);
+    });
+}
+
+#[test]
+fn what_a_peer_has_not_read_is_acknowledged_to_the_byte() {
+    both(|shard| {
+        let handle = shard.handle();
+        let tcp = listener();
+        run(shard, async {
+            let addr: SockAddr = tcp.local_addr().expect("address").into();
+            let conn = handle.connect(&addr, RecvMode::Small).await.expect("connects");
+            let (theirs, _) = tcp.accept().expect("accepts");
+            let mut out = handle.send_list();
+            out.push_owned(vec![1; 32 << 20]);
+            handle.set_deadline(Some(handle.now() + Duration::from_millis(100)));
+            assert!(conn.send(out).await.result.is_err(), "nobody reads");
+            let waiting = || {
+                let mut n: i32 = 0;
+                // SAFETY: `n` is a writable int.
+                assert_eq!(unsafe { libc::ioctl(theirs.as_raw_fd(), libc::FIONREAD, &raw mut n) }, 0);
+                n as u64
+            };
+            assert!(conn.bytes_sent() > waiting(), "the send buffer holds some");
+            while conn.bytes_acked() != Some(waiting()) {
+                handle.yield_now().await;
+            }
+        });
+    });
+}
+
+#[test]
+fn the_end_is_known_although_data_waits_before_it() {
+    both(|shard| {
+        let (conn, mut theirs) = pair(&shard.handle(), RecvMode::Small);
+        theirs.write_all(b"x").expect("writes");
+        turn_until(shard, "the byte is queued", || conn.handle().leases_out()[0] == 1);
+        assert!(!conn.recv_ended());
+        drop(theirs);
+        run(shard, poll_fn(|_| if conn.recv_ended() { Poll::Ready(()) } else { Poll::Pending }));
+        assert!(!conn.closed_by_peer());
+        assert_eq!(&*conn.try_recv().expect("a byte"), b"x");
     });
 }
 

@@ -155,6 +155,38 @@ fn stopping_serves_what_came_before_it() {
 }
 
 #[test]
+fn stopping_a_paused_listener_serves_its_backlog() {
+    both(|shard| {
+        let handle = shard.handle();
+        let tcp = listener();
+        let addr = tcp.local_addr().expect("address");
+        let mut listener = handle.listen(tcp.into()).expect("listens");
+        listener.pause();
+        for _ in 0..5 {
+            shard.turn(Some(Duration::from_millis(1)));
+        }
+        let _peers: Vec<_> = (0..20).map(|_| connect(addr)).collect();
+        assert_eq!(run(shard, listener.stop()).len(), 20);
+    });
+}
+
+#[test]
+fn stopping_works_before_the_accept_is_submitted() {
+    let configure = |cfg: &mut erlmcp_ring::ShardConfig| (cfg.sq_entries, cfg.cq_entries) = (2, 4);
+    both_with(configure, |shard| {
+        let handle = shard.handle();
+        let _busy: Vec<_> = (0..10).map(|_| common::pair(&handle, RecvMode::Small)).collect();
+        let tcp = listener();
+        let addr = tcp.local_addr().expect("address");
+        let listener = handle.listen(tcp.into()).expect("listens");
+        let _peer = connect(addr);
+        assert_eq!(run(shard, listener.stop()).len(), 1);
+        let listener = handle.listen(common::listener().into()).expect("listens");
+        assert!(run(shard, listener.stop()).is_empty());
+    });
+}
+
+#[test]
 fn a_dropped_listener_closes_what_comes_late_and_frees_its_port() {
     both(|shard| {
         let handle = shard.handle();
