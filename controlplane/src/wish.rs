@@ -319,7 +319,9 @@ mod tests {
 
     #[test]
     fn a_log_that_is_off_is_off_for_every_route() {
-        let on = |value| wished(&[TWO_NODES, ("access_log.enabled", value)], 1).unwrap().routes[0].access_log;
+        let on = |value| {
+            wished(&[TWO_NODES, ("runtime.access_log.enabled", value)], 1).unwrap().routes[0].access_log
+        };
         assert!(on("true") && !on("false"));
     }
 

@@ -34,7 +34,10 @@ pub(super) fn check(
     match peer {
         Peer::Unix(user) if user == own_user || user == 0 => return Ok(()),
         Peer::Unix(_) => {
-            return denied(StatusCode::FORBIDDEN, "only the gateway's own user, or root, may use this socket");
+            return denied(
+                StatusCode::FORBIDDEN,
+                "only the gateway's own user, or root, may use this socket",
+            );
         }
         Peer::Tcp(local) => {
             let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else {

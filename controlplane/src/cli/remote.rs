@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::admin::candidates;
 use crate::fetch::{Ask, Reply, fetch};
+use crate::run::sockets::is_listening;
 
 /// For a whole answer; a reload reads files.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -58,11 +59,11 @@ impl RemoteArgs {
         let folders = candidates();
         if let Some(admin) = self.admin {
             let name = format!("admin-{}.sock", admin.port());
-            let found = folders.iter().map(|folder| folder.join(&name)).find(|path| is_live(path));
+            let found = folders.iter().map(|folder| folder.join(&name)).find(|path| is_listening(path));
             return Ok(found.map_or(SockAddr::Inet(admin), SockAddr::Unix));
         }
         let mut live: Vec<PathBuf> =
-            folders.iter().flat_map(|folder| sockets_in(folder)).filter(|path| is_live(path)).collect();
+            folders.iter().flat_map(|folder| sockets_in(folder)).filter(|path| is_listening(path)).collect();
         match live.len() {
             0 => bail!("no gateway of this user runs on this host; name it with --socket or --admin"),
             1 => Ok(SockAddr::Unix(live.remove(0))),
@@ -84,10 +85,6 @@ fn sockets_in(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_ours).collect();
     found.sort();
     found
-}
-
-fn is_live(path: &Path) -> bool {
-    std::os::unix::net::UnixStream::connect(path).is_ok()
 }
 
 fn request(address: &SockAddr, method: &str, target: &str, token: Option<&str>) -> Result<Reply> {

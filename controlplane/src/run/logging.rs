@@ -28,7 +28,11 @@ pub fn init(config: &Config) -> anyhow::Result<()> {
         Some(path) => {
             let file =
                 TurnedFile::open(path.clone(), log.file_bytes_max, log.files_max).map_err(|error| {
-                    hints::failed(&format!("open the log {}", path.display()), &error, "log.path")
+                    hints::failed(
+                        &format!("open the log {}", path.display()),
+                        &error,
+                        "log.path in runtime.yaml",
+                    )
                 })?;
             fmt::layer().json().flatten_event(true).with_writer(file).boxed()
         }

@@ -139,7 +139,11 @@ fn bind_embedded(config: &Config) -> Result<Option<TcpListener>> {
         ));
     };
     let failed = |error| {
-        hints::failed(&format!("listen on {address} for the embedded node"), &error, "embedded.address")
+        hints::failed(
+            &format!("listen on {address} for the embedded node"),
+            &error,
+            "embedded.address in runtime.yaml",
+        )
     };
     let listener = TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;

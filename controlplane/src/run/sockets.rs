@@ -92,10 +92,23 @@ fn bind_once(address: &Address, backlog: i32, reuse_port: bool) -> io::Result<So
 /// `AddrInUse` when somebody listens, or when something else is there.
 pub fn remove_stale(path: &Path) -> io::Result<()> {
     let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
-    if !found.file_type().is_socket() || std::os::unix::net::UnixStream::connect(path).is_ok() {
+    if !found.file_type().is_socket() || is_listening(path) {
         return Err(rustix::io::Errno::ADDRINUSE.into());
     }
     std::fs::remove_file(path)
+}
+
+/// Whether somebody listens on a socket file. Never waits: a full queue (`EAGAIN`) is somebody too.
+pub fn is_listening(path: &Path) -> bool {
+    let Ok(socket) = Socket::new(Domain::UNIX, Type::STREAM, None) else { return true };
+    let connect = || {
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
+    };
+    match connect() {
+        Ok(()) => true,
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    }
 }
 
 #[cfg(test)]
