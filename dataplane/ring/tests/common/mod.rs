@@ -1,9 +1,6 @@
 //! What the suites share: every test body runs on both drivers, and waits by taking turns until a deadline.
-#![allow(
-    dead_code,
-    clippy::expect_used,
-    reason = "each suite uses its part of it; a failed expectation is a failed test"
-)]
+#![expect(dead_code, reason = "each suite uses its part of it")]
+#![expect(clippy::expect_used, reason = "a failed expectation is a failed test")]
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener, TcpStream};
