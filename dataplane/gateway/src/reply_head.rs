@@ -25,9 +25,11 @@ pub(crate) fn write(response: &Response<'_>, context: &Context<'_>, out: &mut Ve
     let edits = &route.response_headers;
     let plain = edits.is_empty() && response.connection_tokens.is_empty() && cors.is_none();
     let id_header = &context.snapshot.identity.request_id_header;
+    // The parser has checked that there is one length at most and that it is the body's.
+    let keeps_length = tells_length(response, context.method);
     for (name, value) in response.headers.iter() {
         if http1::is_hop_by_hop(name)
-            || (name.len() == 14 && name.eq_ignore_ascii_case("content-length"))
+            || (!keeps_length && name.len() == 14 && name.eq_ignore_ascii_case("content-length"))
             || (name.len() == id_header.len() && name.eq_ignore_ascii_case(id_header))
         {
             continue;
@@ -57,24 +59,18 @@ pub(crate) fn write(response: &Response<'_>, context: &Context<'_>, out: &mut Ve
     out.extend_from_slice(context.snapshot.identity.via.as_bytes());
     out.extend_from_slice(b"\r\n");
     field(out, id_header, context.texts.request_id.as_bytes());
-    write_framing(response, context, out);
+    if !context.http10 && matches!(response.framing, Framing::Chunked | Framing::UntilClose) {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
 }
 
-fn write_framing(response: &Response<'_>, context: &Context<'_>, out: &mut Vec<u8>) {
-    let length = match response.framing {
-        Framing::Length(length) => Some(length),
+/// Whether the node's `Content-Length` is right for the client as it stands.
+fn tells_length(response: &Response<'_>, method: Method) -> bool {
+    match response.framing {
+        Framing::Length(_) => true,
         // A reply to HEAD, or 304, tells the length that a GET would have.
-        Framing::None => {
-            response.length_declared.filter(|_| context.method == Method::Head || response.status == 304)
-        }
-        Framing::Chunked | Framing::UntilClose => None,
-    };
-    if let Some(length) = length {
-        out.extend_from_slice(b"Content-Length: ");
-        http1::write_decimal(out, length);
-        out.extend_from_slice(b"\r\n");
-    } else if !context.http10 && matches!(response.framing, Framing::Chunked | Framing::UntilClose) {
-        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        Framing::None => method == Method::Head || response.status == 304,
+        Framing::Chunked | Framing::UntilClose => false,
     }
 }
 
