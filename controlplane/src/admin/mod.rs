@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::control::Control;
 
-pub use sockets::{SocketFile, Sockets, candidates};
+pub use sockets::{Sockets, candidates};
 
 /// Connections at once over all addresses.
 const CONNECTIONS_MAX: usize = 128;

@@ -12,7 +12,7 @@ use erlmcp_config::{Address, Config};
 
 use crate::control::Control;
 use crate::run::hints;
-use crate::run::sockets::{bind, remove_stale};
+use crate::run::sockets::{SocketFile, bind, remove_stale};
 
 /// Pending connections; operators are few.
 const BACKLOG: i32 = 128;
@@ -22,19 +22,6 @@ const BACKLOG: i32 = 128;
 pub struct Sockets {
     tcp: Vec<TcpListener>,
     unix: Option<(PathBuf, UnixListener)>,
-}
-
-/// Removes the socket's file when the process ends.
-#[derive(Debug)]
-pub struct SocketFile(Option<PathBuf>);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            // It may be gone already.
-            let _ = std::fs::remove_file(path);
-        }
-    }
 }
 
 impl Sockets {
@@ -76,8 +63,9 @@ impl Sockets {
     }
 
     /// Serves them as the task `admin`; the file lives as long as what is returned.
-    pub fn spawn(self, control: &Arc<Control>) -> SocketFile {
-        let (file, sockets, shared) = (SocketFile(self.socket_path()), Arc::new(self), Arc::clone(control));
+    pub fn spawn(self, control: &Arc<Control>) -> Option<SocketFile> {
+        let (file, sockets, shared) =
+            (self.socket_path().map(SocketFile::new), Arc::new(self), Arc::clone(control));
         control.supervisor.spawn("admin", move || super::run(Arc::clone(&shared), Arc::clone(&sockets)));
         file
     }

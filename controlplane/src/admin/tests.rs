@@ -13,7 +13,7 @@ struct Api {
     control: Arc<Control>,
     tcp: SockAddr,
     unix: SockAddr,
-    file: SocketFile,
+    file: Option<crate::run::sockets::SocketFile>,
     path: PathBuf,
 }
 

@@ -111,10 +111,23 @@ pub fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("erlmcp: {error:#}");
+            eprintln!("erlmcp: {}", causes(&error));
             ExitCode::from(1)
         }
     }
+}
+
+/// An error with its causes, each text once: many errors already quote their cause.
+fn causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| {
+        if text.is_empty() {
+            cause
+        } else if text.contains(&cause) {
+            text
+        } else {
+            format!("{text}: {cause}")
+        }
+    })
 }
 
 /// Prints to standard output; a reader that has gone away is no error.
@@ -142,6 +155,16 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = anyhow::anyhow!("port 1 is taken");
+        assert_eq!(
+            causes(&cause.context("cannot listen: port 1 is taken")),
+            "cannot listen: port 1 is taken"
+        );
+        assert_eq!(causes(&anyhow::anyhow!("no route").context("ask")), "ask: no route");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! from the table.
 //!
 //! Rule: a node that was never checked is fit, and its first check decides at once, either way; from then on the
-//! thresholds count.
+//! thresholds count, except that a node that was never up comes up with its first good check.
 
 mod state;
 

@@ -36,6 +36,8 @@ impl Status {
 pub struct NodeHealth {
     /// What they say.
     pub status: Status,
+    /// Whether it was ever up.
+    pub was_up: bool,
     /// Equal outcomes in a row that speak against `status`.
     pub against: u32,
     /// Checks that were good.
@@ -56,6 +58,7 @@ impl Default for NodeHealth {
     fn default() -> Self {
         Self {
             status: Status::Unknown,
+            was_up: false,
             against: 0,
             checks_good: 0,
             checks_failed: 0,
@@ -77,6 +80,8 @@ impl NodeHealth {
             (Status::Unknown, true) => (Status::Up, 1),
             (Status::Unknown, false) => (Status::Down, 1),
             (Status::Up, false) => (Status::Down, plan.unhealthy_threshold),
+            // A node that starts after us has nothing to prove.
+            (Status::Down, true) if !self.was_up => (Status::Up, 1),
             (Status::Down, true) => (Status::Up, plan.healthy_threshold),
             (Status::Up, true) | (Status::Down, false) => {
                 self.against = 0;
@@ -88,6 +93,7 @@ impl NodeHealth {
             return None;
         }
         (self.status, self.against, self.since) = (next, 0, SystemTime::now());
+        self.was_up |= next == Status::Up;
         Some(next)
     }
 }
@@ -159,14 +165,20 @@ mod tests {
         assert_eq!(run("+"), [Up]);
         assert_eq!(run("-"), [Down]);
         assert_eq!(run("+--"), [Up, Up, Down]);
-        assert_eq!(run("-+++"), [Down, Down, Down, Up]);
+        assert_eq!(run("+--+++"), [Up, Up, Down, Down, Down, Up]);
+    }
+
+    #[test]
+    fn a_node_that_was_never_up_needs_one_good_check() {
+        use Status::{Down, Up};
+        assert_eq!(run("---+-"), [Down, Down, Down, Up, Up]);
     }
 
     #[test]
     fn only_outcomes_in_a_row_count() {
         use Status::{Down, Up};
         assert_eq!(run("+-+-"), [Up; 4]);
-        assert_eq!(run("-++-++"), [Down; 6]);
+        assert_eq!(run("+--++-++"), [Up, Up, Down, Down, Down, Down, Down, Down]);
         assert_eq!(run("+--++-+++"), [Up, Up, Down, Down, Down, Down, Down, Down, Up]);
     }
 

@@ -61,14 +61,17 @@ fn of<'a>(
 
 fn build_group(group: &GroupPlan, inputs: &Inputs) -> Group {
     let live: Vec<&NodePlan> = group.nodes.iter().filter(|node| node.status.is_some()).collect();
-    // A node's weight is split over its addresses; scaled up so that small weights survive the division.
+    // A node's weight is split over its fit addresses; scaled up so that small weights survive the division.
     let split = live.iter().any(|node| of(inputs, group, node).count() > 1);
     let scale = if split { 100 } else { 1 };
     let weights: u64 = live.iter().map(|node| u64::from(node.weight)).sum();
     let mut endpoints = Vec::new();
     for node in live {
         let found = of(inputs, group, node);
-        let count = u32::try_from(found.clone().count().max(1)).unwrap_or(u32::MAX);
+        // An address that answers nothing (a name's IPv6 one, often) must not cost its node a share.
+        let fit = found.clone().filter(|(_, _, healthy)| *healthy).count();
+        let count = if fit > 0 { fit } else { found.clone().count().max(1) };
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         let status = inputs.operator.get(&node.name).copied().or(node.status).unwrap_or(NodeStatus::Active);
         let limit = connections_per_shard_max(group, node, weights, inputs.shards, count);
         endpoints.extend(found.map(|(key, id, healthy)| Endpoint {
@@ -231,13 +234,16 @@ pub(crate) mod tests {
     fn a_node_of_several_addresses_shares_its_weight_and_its_limit() {
         let mut both = group("g", vec![node("a", 1), node("b", 3)]);
         both.nodes[0].connections_max = 10;
-        let endpoints = [("a", "10.0.0.1:1", true), ("a", "10.0.0.2:1", false), ("b", "10.0.0.3:1", true)];
-        let built = build(&inputs(desired(vec![both], &["r"]), &endpoints), 7);
+        let endpoints =
+            |second| [("a", "10.0.0.1:1", true), ("a", "10.0.0.2:1", second), ("b", "10.0.0.3:1", true)];
+        let built = build(&inputs(desired(vec![both.clone()], &["r"]), &endpoints(true)), 7);
         let [first, second, third] = &built.groups[0].endpoints[..] else { panic!("three endpoints") };
         assert_eq!((first.weight, second.weight, third.weight), (50, 50, 300));
         assert_eq!((first.connections_per_shard_max, third.connections_per_shard_max), (3, 32));
-        assert_eq!((first.healthy, second.healthy, built.revision), (true, false, 7));
+        assert_eq!((first.healthy, second.healthy, built.revision), (true, true, 7));
         assert_eq!((first.host_header.as_str(), third.id), ("a:8080", EndpointId(2)));
+        let built = build(&inputs(desired(vec![both], &["r"]), &endpoints(false)), 8);
+        assert_eq!(built.groups[0].endpoints[0].weight, 100, "the fit address has the whole share");
     }
 
     #[test]

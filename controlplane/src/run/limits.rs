@@ -22,6 +22,24 @@ pub(super) fn raise_descriptors(wanted: Option<u32>) {
     }
 }
 
+/// Descriptors of the process itself, before any connection: standard streams, the runtime, the admin API, logs.
+const OWN_MAX: u64 = 48;
+/// The same per shard: ring, wake-up, listeners, and a few connections without which it could serve nobody.
+const PER_SHARD_MAX: u64 = 16;
+
+/// # Errors
+/// When the limit leaves no room for connections: it would fail soon, and less plainly.
+pub(super) fn check_descriptors(shards: usize) -> anyhow::Result<()> {
+    let needed = OWN_MAX + PER_SHARD_MAX * shards as u64;
+    match getrlimit(Resource::Nofile).current {
+        Some(granted) if granted < needed => anyhow::bail!(
+            "cannot serve with {granted} descriptors: {shards} shards need at least {needed}, and one per connection; \
+             raise `ulimit -n`, or LimitNOFILE= of the unit"
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// The soft limit to set; `None` is no limit.
 fn descriptors(wanted: Option<u64>, hard: Option<u64>) -> Option<u64> {
     match (wanted, hard) {

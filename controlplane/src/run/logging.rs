@@ -44,8 +44,24 @@ pub fn init(config: &Config) -> anyhow::Result<()> {
     // A second start within one process keeps the first log.
     if tracing_subscriber::registry().with(filter).with(layer).try_init().is_ok() {
         let _ = LEVEL.set(handle);
+        std::panic::set_hook(Box::new(log_panic));
     }
     Ok(())
+}
+
+/// A panic as one line of the log, with its stack when `RUST_BACKTRACE` asks for it.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let at = panic.location().map(ToString::to_string).unwrap_or_default();
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let stack = std::backtrace::Backtrace::capture();
+    match stack.status() {
+        std::backtrace::BacktraceStatus::Captured => {
+            tracing::error!(thread, at, panic = message, stack = %stack, "a thread panicked");
+        }
+        _ => tracing::error!(thread, at, panic = message, "a thread panicked"),
+    }
 }
 
 /// Takes another level, unless `RUST_LOG` decides.

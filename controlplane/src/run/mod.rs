@@ -20,9 +20,9 @@ use anyhow::{Result, anyhow};
 use erlmcp_config::model::runtime::{Buffers, Driver};
 use erlmcp_config::{Address, Config, CpuPlan, CpuWish};
 use erlmcp_dataplane::link::ListenerId;
-use erlmcp_dataplane::{DataPlane, Setup};
+use erlmcp_dataplane::{DataPlane, PlaneError, Setup};
 use erlmcp_ring::probe::{self, Chosen};
-use erlmcp_ring::{DriverChoice, GroupConfig, ShardConfig};
+use erlmcp_ring::{DriverChoice, GroupConfig, ShardConfig, StartError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::access_log::{self, AccessLog};
@@ -63,6 +63,7 @@ pub fn run(mut origin: Origin) -> Result<()> {
     }
     limits::raise_descriptors(config.runtime.descriptor_limit);
     let plan = plan_cpus(&config)?;
+    limits::check_descriptors(plan.shards.len())?;
     let ring = ring_config(&config.runtime.buffers);
     let chosen = probe::choose(driver_choice(config.runtime.driver), &ring)?;
     if let Some(reason) = &chosen.fallback {
@@ -194,7 +195,8 @@ async fn serve(start: Start) -> Result<()> {
         ring,
         listeners: (0u16..).zip(listeners).map(|(id, (_, _, socket))| (ListenerId(id), socket)).collect(),
         snapshot: control.publisher.snapshot(),
-    })?;
+    })
+    .map_err(plane_failed)?;
     let feeds = plane.take_access();
     control.set_plane(plane);
     let log = AccessLog::start(Arc::clone(&control), feeds, settings, access)
@@ -204,11 +206,22 @@ async fn serve(start: Start) -> Result<()> {
     spawn(&control, "discovery", discovery::run);
     spawn(&control, "metrics", metrics::run);
     let socket = admin.spawn(&control);
+    let files = sockets::files(&control.config.borrow().listeners.listeners);
     banner::print(&control);
     shutdown::wait(&control, &mut signals).await;
     shutdown::finish(&control, &mut signals).await;
-    drop(socket);
+    drop((socket, files));
     Ok(())
+}
+
+/// The shards' error, with a remedy where the system's error has one.
+fn plane_failed(error: PlaneError) -> anyhow::Error {
+    match &error {
+        PlaneError::Shard { shard, source: StartError::Os { what, source } } => {
+            hints::failed(&format!("start shard {shard}: {what}"), source, "runtime.yaml")
+        }
+        _ => error.into(),
+    }
 }
 
 fn spawn<F, T>(control: &Arc<Control>, name: &'static str, task: F)

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -42,6 +42,33 @@ pub fn bind_all(listeners: &[Listener]) -> Result<Vec<(String, String, OwnedFd)>
         Ok((one.name.clone(), address, OwnedFd::from(socket)))
     };
     listeners.iter().map(bound).collect()
+}
+
+/// A socket's file, removed when this goes.
+#[derive(Debug)]
+pub struct SocketFile(PathBuf);
+
+impl SocketFile {
+    /// Takes care of the file.
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The files of listeners on Unix sockets.
+pub fn files(listeners: &[Listener]) -> Vec<SocketFile> {
+    let path = |one: &Listener| match &one.address {
+        Address::Unix(path) => Some(SocketFile::new(path.clone())),
+        Address::Tcp(_) => None,
+    };
+    listeners.iter().filter_map(path).collect()
 }
 
 fn local_address(socket: &Socket) -> Option<SocketAddr> {
