@@ -97,6 +97,8 @@ pub struct Control {
     pub supervisor: Supervisor,
     /// Counts.
     pub counters: Counters,
+    /// The configuration at the start: what only a start can change is as it says.
+    pub first_config: Arc<Config>,
     /// The configuration in use.
     pub config: watch::Sender<Arc<Config>>,
     /// What is wished for.
@@ -130,11 +132,13 @@ impl Control {
     pub fn new(boot: Boot, config: Config, desired: Desired, addresses: Addresses) -> Self {
         let publisher = Publisher::new(desired.identity.clone());
         let access_lines = boot.cpus.iter().map(|_| Count::default()).collect();
+        let config = Arc::new(config);
         Self {
             boot,
+            first_config: Arc::clone(&config),
             supervisor: Supervisor::default(),
             counters: Counters::default(),
-            config: watch::Sender::new(Arc::new(config)),
+            config: watch::Sender::new(config),
             desired: watch::Sender::new(Arc::new(desired)),
             addresses: watch::Sender::new(Arc::new(addresses)),
             health: HealthTable::default(),
@@ -207,21 +211,38 @@ impl Control {
     #[cfg(test)]
     pub(crate) fn for_tests() -> Arc<Self> {
         use crate::publish::build_tests as build;
-        use erlmcp_ring::DriverKind;
 
-        let loaded = erlmcp_config::load(&erlmcp_config::Source::default()).unwrap();
+        let config = erlmcp_config::load(&erlmcp_config::Source::default()).unwrap().config;
+        let desired = build::desired(vec![build::group("g", vec![build::node("n", 1)])], &["r"]);
+        Self::with(Origin::default(), config, desired)
+    }
+
+    /// As a start from this origin makes it.
+    #[cfg(test)]
+    pub(crate) fn from_origin(origin: Origin) -> Arc<Self> {
+        let (config, _) = origin.load().unwrap();
+        let desired = origin.desired(&config, 1).unwrap();
+        Self::with(origin, config, desired)
+    }
+
+    #[cfg(test)]
+    fn with(origin: Origin, config: Config, desired: Desired) -> Arc<Self> {
         let boot = Boot {
             started: SystemTime::now(),
             cpus: vec![0],
             housekeeping: vec![0],
-            chosen: Chosen { kind: DriverKind::Epoll, flags: 0, recv_credit: false, fallback: None },
+            chosen: Chosen {
+                kind: erlmcp_ring::DriverKind::Epoll,
+                flags: 0,
+                recv_credit: false,
+                fallback: None,
+            },
             listeners: vec![("main".into(), "127.0.0.1:8080".into())],
             admin: vec!["127.0.0.1:9090".into()],
             socket: None,
-            origin: Origin::default(),
+            origin,
             test_hooks: true,
         };
-        let desired = build::desired(vec![build::group("g", vec![build::node("n", 1)])], &["r"]);
-        Arc::new(Self::new(boot, loaded.config, desired, Addresses::new()))
+        Arc::new(Self::new(boot, config, desired, Addresses::new()))
     }
 }

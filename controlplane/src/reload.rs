@@ -138,16 +138,113 @@ fn take(control: &Control) -> Result<Reloaded, Refused> {
     }
     let desired = origin.desired(&config, control.boot.cpus.len())?;
     let before = control.config.borrow().clone();
-    let changes = erlmcp_config::diff(&before, &config);
-    let (restart, changed): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| change.needs_restart);
+    let keys = |from: &Config, needs_restart: bool| -> Vec<String> {
+        let changes = erlmcp_config::diff(from, &config).into_iter();
+        changes.filter(|change| change.needs_restart == needs_restart).map(|change| change.key).collect()
+    };
+    let done = Reloaded {
+        warnings,
+        changed: keys(&before, false),
+        needs_restart: keys(&control.first_config, true),
+    };
     if let Some(access) = control.access() {
         access.reopen(access_settings(&config));
     }
     logging::set_level(config.runtime.log.level);
     control.applied_unix_seconds.store(unix_seconds(SystemTime::now()), Ordering::Relaxed);
     control.config.send_replace(Arc::new(config));
-    control.desired.send_replace(Arc::new(desired));
-    control.dirty.notify_one();
-    let keys = |changes: Vec<erlmcp_config::Change>| changes.into_iter().map(|change| change.key).collect();
-    Ok(Reloaded { warnings, changed: keys(changed), needs_restart: keys(restart) })
+    if !done.changed.is_empty() {
+        control.desired.send_replace(Arc::new(desired));
+        control.dirty.notify_one();
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::{Path, PathBuf};
+
+    /// A folder of configuration, removed on drop.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("erlmcp-reload-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn write(&self, file: &str, text: &str) {
+            std::fs::write(self.0.join(file), text).unwrap();
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn control(folder: &Path) -> Arc<Control> {
+        Control::from_origin(Origin { source: Source::dir(folder), ..Origin::default() })
+    }
+
+    fn nodes(control: &Control) -> Vec<String> {
+        let desired = control.desired.borrow();
+        desired.groups.iter().flat_map(|group| &group.nodes).map(|node| node.name.clone()).collect()
+    }
+
+    const ONE: &str = "load_balancer: {nodes: [{host: a, port: 80}]}\n";
+    const TWO: &str = "load_balancer: {nodes: [{host: a, port: 80}, {host: b, port: 80}]}\n";
+
+    #[test]
+    fn a_good_configuration_is_taken_and_a_bad_one_changes_nothing() {
+        let folder = Folder::new("good");
+        folder.write("load-balancer.yaml", ONE);
+        let control = control(&folder.0);
+        folder.write("load-balancer.yaml", TWO);
+        let done = reload(&control).unwrap();
+        assert!(!done.changed.is_empty() && done.needs_restart.is_empty(), "{done:?}");
+        assert_eq!(nodes(&control), ["a", "b"]);
+
+        folder.write("load-balancer.yaml", "load_balancer: {nodes: [{host: c, prt: 80}], strategi: x}\n");
+        let refused = reload(&control).unwrap_err();
+        assert!(refused.errors.len() >= 2, "every error at once: {refused}");
+        assert_eq!(nodes(&control), ["a", "b"]);
+        assert_eq!((control.counters.reloads_taken.get(), control.counters.reloads_refused.get()), (1, 1));
+    }
+
+    #[test]
+    fn what_only_a_start_can_change_is_named_until_there_was_one() {
+        let folder = Folder::new("boot");
+        folder.write("load-balancer.yaml", ONE);
+        let control = control(&folder.0);
+        folder.write("runtime.yaml", "driver: epoll\n");
+        for _ in 0..2 {
+            assert_eq!(reload(&control).unwrap().needs_restart, ["runtime.driver"]);
+        }
+    }
+
+    #[test]
+    fn nothing_new_publishes_nothing() {
+        let folder = Folder::new("same");
+        folder.write("load-balancer.yaml", ONE);
+        let control = control(&folder.0);
+        let before = Arc::clone(&control.desired.borrow());
+        assert!(reload(&control).unwrap().changed.is_empty());
+        assert!(Arc::ptr_eq(&before, &control.desired.borrow()));
+    }
+
+    #[test]
+    fn flags_stand_above_files_at_a_reload_too() {
+        let folder = Folder::new("flags");
+        folder.write("load-balancer.yaml", ONE);
+        let upstreams = vec!["http://up:1".parse().unwrap()];
+        let flags = Flags { upstreams, ..Flags::default() };
+        let control = Control::from_origin(Origin { source: Source::dir(&folder.0), flags, embedded: None });
+        folder.write("load-balancer.yaml", TWO);
+        reload(&control).unwrap();
+        assert_eq!(nodes(&control), ["up:1"]);
+    }
 }

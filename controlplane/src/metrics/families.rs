@@ -147,7 +147,7 @@ fn shards(control: &Control, pages: &[Arc<ShardPage>], rings: &[Arc<RingStats>],
     ring(out, "erlmcp_ring_sends_total", |ring| &ring.sends);
     ring(out, "erlmcp_ring_spilled_bytes_total", |ring| &ring.spilled_bytes);
     ring(out, "erlmcp_ring_starved_total", |ring| &ring.enobufs);
-    let buffers = &control.config.borrow().runtime.buffers.clone();
+    let buffers = &control.first_config.runtime.buffers;
     out.family("erlmcp_ring_buffers_free", |s| {
         for (shard, ring) in names.iter().zip(rings) {
             let free = |all: u32, out: &Stat| u64::from(all).saturating_sub(out.get());
