@@ -203,4 +203,48 @@ mod tests {
         assert!(check(silent, CheckKind::Connect).await.unwrap_err().starts_with("connect: "));
         assert!(check(SockAddr::Unix("/nonexistent/x".into()), CheckKind::Connect).await.is_err());
     }
+
+    /// Polls until the one endpoint of what is published is as wanted.
+    async fn until_healthy_is(control: &Control, wanted: bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            control.publisher.refresh(control);
+            let snapshot = control.publisher.snapshot();
+            let endpoint = snapshot.groups[0].endpoints.first().cloned();
+            if snapshot.started && endpoint.is_some_and(|endpoint| endpoint.healthy == wanted) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "healthy={wanted} was not published in time");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_dies_and_comes_back_is_seen() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let control = Control::for_tests();
+        control.desired.send_modify(|desired| {
+            let group = &mut Arc::make_mut(desired).groups[0];
+            group.nodes[0].at = crate::desired::NodeAt::Inet(address);
+            group.check.interval = Duration::from_millis(20);
+            (group.check.healthy_threshold, group.check.unhealthy_threshold) = (2, 2);
+        });
+        let shared = Arc::clone(&control);
+        control.supervisor.spawn("health", move || run(Arc::clone(&shared)));
+        until_healthy_is(&control, true).await;
+        drop(listener);
+        until_healthy_is(&control, false).await;
+        let _again = TcpListener::bind(address).await.unwrap();
+        until_healthy_is(&control, true).await;
+        // A node that leaves the wishes is forgotten, and its loop with it.
+        control.desired.send_modify(|desired| Arc::make_mut(desired).groups[0].nodes.clear());
+        let key = EndpointKey { group: "g".into(), node: "n".into(), address: SockAddr::Inet(address) };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while control.health.status(&key) != Status::Unknown {
+            assert!(Instant::now() < deadline, "the node was not forgotten in time");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        control.supervisor.stop(Duration::from_secs(5)).await;
+    }
 }

@@ -68,3 +68,75 @@ async fn drain(control: &Control, grace: Duration, limit: Duration) {
         tokio::time::sleep(LOOK_WAIT).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::DrainPlan;
+    use crate::fetch::{Ask, fetch};
+    use crate::publish;
+    use erlmcp_dataplane::link::ListenerId;
+    use erlmcp_dataplane::{DataPlane, Setup};
+    use erlmcp_ring::{DriverChoice, ShardConfig, SockAddr, probe};
+
+    /// A control plane whose one shard listens at the address, with this plan for its end.
+    fn serving(drain: DrainPlan) -> (Arc<Control>, SockAddr) {
+        let control = Control::for_tests();
+        control.desired.send_modify(|desired| Arc::make_mut(desired).drain = drain);
+        control.publisher.refresh(&control);
+        let socket = super::super::sockets::bind(&"127.0.0.1:0".parse().unwrap(), 16, false).unwrap();
+        let address = SockAddr::Inet(socket.local_addr().unwrap().as_socket().unwrap());
+        let ring = ShardConfig::default();
+        let plane = DataPlane::start(Setup {
+            cpus: vec![None],
+            chosen: probe::choose(DriverChoice::Auto, &ring).unwrap(),
+            ring,
+            listeners: vec![(ListenerId(0), socket.into())],
+            snapshot: control.publisher.snapshot(),
+        });
+        control.set_plane(plane.unwrap());
+        let shared = Arc::clone(&control);
+        control.supervisor.spawn("publish", move || publish::run(Arc::clone(&shared)));
+        (control, address)
+    }
+
+    async fn ready(address: &SockAddr) -> Option<u16> {
+        let ask = Ask { method: "GET", target: "/ready", host: "x", headers: "", body_bytes_max: 1024 };
+        fetch(address, &ask).await.ok().map(|reply| reply.status)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn not_ready_comes_before_the_end_of_accepting() {
+        let plan = DrainPlan { grace: Duration::from_secs(30), limit: Duration::from_millis(200) };
+        let (control, address) = serving(plan);
+        assert_eq!(ready(&address).await, Some(200));
+        let mut signals = Signals::new().unwrap();
+        let ending = Arc::clone(&control);
+        let end = tokio::spawn(async move { finish(&ending, &mut signals).await });
+        let deadline = Instant::now() + Duration::from_secs(10);
+        // Within the grace the gateway still answers, and says no.
+        while ready(&address).await != Some(503) {
+            assert!(Instant::now() < deadline && !end.is_finished());
+            tokio::time::sleep(LOOK_WAIT).await;
+        }
+        end.abort();
+        let _ = end.await;
+        drain(&control, Duration::ZERO, plan.limit).await;
+        assert!(control.plane().unwrap().is_finished());
+        assert_eq!(ready(&address).await, None);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_drain_ends_idle_connections_and_the_shards_and_the_tasks() {
+        let (control, address) = serving(DrainPlan { grace: Duration::ZERO, limit: Duration::from_secs(30) });
+        let mut idle = crate::fetch::connect(&address).await.unwrap();
+        let mut signals = Signals::new().unwrap();
+        let began = Instant::now();
+        finish(&control, &mut signals).await;
+        assert!(control.plane().unwrap().is_finished());
+        assert!(began.elapsed() < Duration::from_secs(20), "idle connections do not use the limit up");
+        let mut byte = [0];
+        assert!(matches!(tokio::io::AsyncReadExt::read(&mut idle, &mut byte).await, Ok(0) | Err(_)));
+        assert!(control.supervisor.stopping().is_cancelled());
+    }
+}
