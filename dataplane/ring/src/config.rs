@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::time::Clock;
 
@@ -79,6 +80,46 @@ pub struct GroupConfig {
     pub size: u32,
 }
 
+/// How the kernel finds out that a peer has gone without a word (RFC 9293 section 3.8.4): it lost power, or the path.
+///
+/// Unacknowledged data, and a peer that takes nothing, end a connection after the same time: idle, and all
+/// intervals (TCP_USER_TIMEOUT, RFC 5482).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeepAlive {
+    /// Silence before the first probe, whole seconds, 1..=32767.
+    pub idle: Duration,
+    /// Between two probes, whole seconds, 1..=32767.
+    pub interval: Duration,
+    /// Probes without an answer after which the connection is dead, 1..=127.
+    pub count: u32,
+}
+
+impl Default for KeepAlive {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(60), interval: Duration::from_secs(15), count: 4 }
+    }
+}
+
+impl KeepAlive {
+    /// Silence after which a connection is dead.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.idle.saturating_add(self.interval.saturating_mul(self.count))
+    }
+
+    fn check(&self) -> Result<(), String> {
+        for (name, value) in [("idle", self.idle), ("interval", self.interval)] {
+            if !(1..=32767).contains(&value.as_secs()) || value.subsec_nanos() != 0 {
+                return Err(format!("tcp_keepalive.{name} is {value:?}, must be whole seconds, 1..=32767"));
+            }
+        }
+        if !(1..=127).contains(&self.count) {
+            return Err(format!("tcp_keepalive.count is {}, must be 1..=127", self.count));
+        }
+        Ok(())
+    }
+}
+
 /// Sizes and bounds of a shard.
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
@@ -104,6 +145,8 @@ pub struct ShardConfig {
     pub cqes_per_turn_max: u32,
     /// Accepted sockets that a listener queues before it pauses itself.
     pub accept_queue_max: u16,
+    /// Of TCP connections, accepted and made; `None` leaves them as the system has them.
+    pub tcp_keepalive: Option<KeepAlive>,
     /// Seed of [`Handle::rng`](crate::Handle::rng).
     pub seed: u64,
     /// Where time comes from.
@@ -124,6 +167,7 @@ impl Default for ShardConfig {
             tasks_per_turn_max: 4096,
             cqes_per_turn_max: 4096,
             accept_queue_max: 1024,
+            tcp_keepalive: Some(KeepAlive::default()),
             seed: 0x9E37_79B9_7F4A_7C15,
             clock: Clock::Monotonic,
         }
@@ -151,6 +195,9 @@ impl ShardConfig {
                 "cq_entries is {}, must be a power of two, sq_entries..=65536",
                 self.cq_entries
             ));
+        }
+        if let Some(keepalive) = &self.tcp_keepalive {
+            keepalive.check()?;
         }
         let bounds = [
             ("recv_window_bytes", self.recv_window_bytes),

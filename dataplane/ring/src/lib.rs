@@ -52,7 +52,7 @@ mod wheel;
 
 pub use addr::{BadSockAddr, PeerAddr, SockAddr};
 pub use buffers::Lease;
-pub use config::{DriverChoice, DriverKind, GroupConfig, RecvMode, ShardConfig, UnknownDriver};
+pub use config::{DriverChoice, DriverKind, GroupConfig, KeepAlive, RecvMode, ShardConfig, UnknownDriver};
 pub use conn::{Conn, Recv};
 pub use error::{IoError, StartError, TasksFull};
 pub use listener::{Accepted, Listener};

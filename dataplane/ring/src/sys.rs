@@ -5,6 +5,8 @@ use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use crate::config::KeepAlive;
+
 /// Turns a return value below zero into the error in `errno`.
 pub(crate) fn check(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
@@ -70,30 +72,46 @@ pub(crate) fn set_nonblocking(fd: RawFd, on: bool) -> io::Result<()> {
     Ok(())
 }
 
+fn set_option(fd: RawFd, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
+    let len = size_of::<c_int>() as libc::socklen_t;
+    // SAFETY: `value` is a readable int of the length given.
+    check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), len) }).map(drop)
+}
+
+fn option(fd: RawFd, level: c_int, name: c_int) -> io::Result<c_int> {
+    let mut value: c_int = 0;
+    let mut len = size_of::<c_int>() as libc::socklen_t;
+    // SAFETY: `value` is a writable int of the length given.
+    check(unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut len) })?;
+    Ok(value)
+}
+
+/// Fails on what is no TCP socket.
 pub(crate) fn set_nodelay(fd: RawFd) -> io::Result<()> {
-    let on: c_int = 1;
-    // SAFETY: `on` is a readable int of the length given.
-    check(unsafe {
-        libc::setsockopt(
-            fd,
-            libc::IPPROTO_TCP,
-            libc::TCP_NODELAY,
-            (&raw const on).cast(),
-            size_of::<c_int>() as libc::socklen_t,
-        )
-    })
-    .map(drop)
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
+}
+
+/// Makes the kernel probe a silent peer. Sockets that a listening one accepts afterwards inherit it. Fails on what is
+/// no TCP socket, and changes nothing then.
+pub(crate) fn set_keepalive(fd: RawFd, keepalive: &KeepAlive) -> io::Result<()> {
+    let int = |n: u128| c_int::try_from(n).unwrap_or(c_int::MAX);
+    let tcp = |name, value| set_option(fd, libc::IPPROTO_TCP, name, value);
+    tcp(libc::TCP_KEEPIDLE, int(keepalive.idle.as_secs().into()))?;
+    tcp(libc::TCP_KEEPINTVL, int(keepalive.interval.as_secs().into()))?;
+    tcp(libc::TCP_KEEPCNT, int(keepalive.count.into()))?;
+    // With it the kernel goes by time, not by the count; it ends what stays unacknowledged or unread as well.
+    tcp(libc::TCP_USER_TIMEOUT, int(keepalive.patience().as_millis()))?;
+    set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)
+}
+
+pub(crate) fn has_keepalive(fd: RawFd) -> bool {
+    option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE).is_ok_and(|on| on != 0)
 }
 
 /// The pending error of a socket (`SO_ERROR`), 0 if none.
 pub(crate) fn socket_error(fd: RawFd) -> c_int {
-    let mut value: c_int = 0;
-    let mut len = size_of::<c_int>() as libc::socklen_t;
-    // SAFETY: `value` is a writable int of the length given.
-    let result = unsafe {
-        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut value).cast(), &raw mut len)
-    };
-    if result < 0 { io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO) } else { value }
+    option(fd, libc::SOL_SOCKET, libc::SO_ERROR)
+        .unwrap_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 /// `tcpi_bytes_acked` of `TCP_INFO` (RFC 4898 tcpEStatsAppHCThruOctetsAcked); `None` where it does not apply.

@@ -21,8 +21,13 @@ impl Io {
         }
         // io_uring waits by itself on blocking descriptors; O_NONBLOCK would make it give up with EAGAIN.
         sys::set_nonblocking(socket.as_raw_fd(), matches!(self.driver, Driver::Epoll(_)))?;
-        // A connection from before our `listen` has not inherited it. A Unix socket has no such option.
-        let _ = sys::set_nodelay(socket.as_raw_fd());
+        // A connection from before our `listen` has inherited nothing. A Unix socket has no such options.
+        if sys::set_nodelay(socket.as_raw_fd()).is_ok()
+            && let Some(keepalive) = &self.keepalive
+            && !sys::has_keepalive(socket.as_raw_fd())
+        {
+            sys::set_keepalive(socket.as_raw_fd(), keepalive)?;
+        }
         let key = self.insert(socket, mode);
         if let Err(error) = self.register(key) {
             self.close(key);
@@ -56,6 +61,9 @@ impl Io {
         let socket = sys::socket(addr.family(), nonblock)?;
         if addr.family() != libc::AF_UNIX {
             sys::set_nodelay(socket.as_raw_fd())?;
+            if let Some(keepalive) = &self.keepalive {
+                sys::set_keepalive(socket.as_raw_fd(), keepalive)?;
+            }
         }
         let key = self.insert(socket, mode);
         let mut block = self.pool.take();

@@ -22,6 +22,10 @@ impl Io {
         }
         let fd = socket.as_raw_fd();
         sys::set_nonblocking(fd, matches!(self.driver, Driver::Epoll(_)))?;
+        if let Some(keepalive) = &self.keepalive {
+            // What it accepts inherits this. A Unix socket has no such option.
+            let _ = sys::set_keepalive(fd, keepalive);
+        }
         let key = self.listeners.insert(ListenerSlot::new(socket));
         if let Driver::Epoll(epoll) = &mut self.driver
             && let Err(error) = epoll.register_listener(key, fd)

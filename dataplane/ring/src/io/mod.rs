@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::buffers::Groups;
-use crate::config::ShardConfig;
+use crate::config::{KeepAlive, ShardConfig};
 use crate::epoll::{Epoll, Tables};
 use crate::exec::Exec;
 use crate::send::Pool;
@@ -45,6 +45,7 @@ pub(crate) struct Io {
     window: u32,
     leases_max: [u16; 2],
     accept_queue_max: usize,
+    keepalive: Option<KeepAlive>,
     events_max: usize,
     /// Teardown has begun: nothing new is started.
     down: bool,
@@ -78,6 +79,7 @@ impl Io {
             window: cfg.recv_window_bytes,
             leases_max: leases_max(cfg),
             accept_queue_max: usize::from(cfg.accept_queue_max),
+            keepalive: cfg.tcp_keepalive,
             events_max: cfg.cqes_per_turn_max as usize,
             down: false,
         }
