@@ -33,6 +33,15 @@ pub enum Phase {
     Draining,
 }
 
+/// Why a node cannot be drained or activated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoSuchNode {
+    /// No group has it.
+    Unknown,
+    /// It is `disabled` in the configuration.
+    Disabled,
+}
+
 /// A count that any task may raise.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
@@ -183,22 +192,29 @@ impl Control {
         self.is_started.load(Ordering::Relaxed)
     }
 
-    /// Sets what the operator says of a node; false when there is no such node.
-    pub fn set_node_status(&self, node: &str, status: NodeStatus) -> bool {
-        let is_known = self
-            .desired
-            .borrow()
+    /// Sets what the operator says of a node.
+    ///
+    /// # Errors
+    /// When there is no such node, or the configuration has switched it off.
+    pub fn set_node_status(&self, node: &str, status: NodeStatus) -> Result<(), NoSuchNode> {
+        let desired = self.desired.borrow().clone();
+        let mut named = desired
             .groups
             .iter()
             .flat_map(|group| &group.nodes)
-            .any(|known| known.name == node);
-        if is_known {
-            self.operator.send_modify(|said| {
-                Arc::make_mut(said).insert(node.to_owned(), status);
-            });
-            self.dirty.notify_one();
+            .filter(|known| known.name == node)
+            .peekable();
+        if named.peek().is_none() {
+            return Err(NoSuchNode::Unknown);
         }
-        is_known
+        if named.all(|known| known.status.is_none()) {
+            return Err(NoSuchNode::Disabled);
+        }
+        self.operator.send_modify(|said| {
+            Arc::make_mut(said).insert(node.to_owned(), status);
+        });
+        self.dirty.notify_one();
+        Ok(())
     }
 
     /// Begins the end.

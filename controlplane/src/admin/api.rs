@@ -13,7 +13,7 @@ use erlmcp_dataplane::link::snapshot::NodeStatus;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::control::Control;
+use crate::control::{Control, NoSuchNode};
 use crate::{metrics, reload};
 
 use super::{Peer, auth, page, views};
@@ -133,12 +133,21 @@ async fn act_on_node(State(control): Shared, Path((name, action)): Path<(String,
             return error(StatusCode::NOT_FOUND, format!("no action {action}; there are drain and activate"));
         }
     };
-    if control.set_node_status(&name, status) {
-        tracing::info!(node = name, action, "operator's word");
-        return Json(json!({ "node": name, "status": views::status_word(status) })).into_response();
+    match control.set_node_status(&name, status) {
+        Ok(()) => {
+            tracing::info!(node = name, action, "operator's word");
+            Json(json!({ "node": name, "status": views::status_word(status) })).into_response()
+        }
+        Err(NoSuchNode::Disabled) => {
+            let what =
+                format!("node {name} is disabled in the configuration; change its `status` and reload");
+            error(StatusCode::CONFLICT, what)
+        }
+        Err(NoSuchNode::Unknown) => {
+            let known = views::node_names(&control).join(", ");
+            error(StatusCode::NOT_FOUND, format!("there is no node {name}; there are: {known}"))
+        }
     }
-    let known = views::node_names(&control).join(", ");
-    error(StatusCode::NOT_FOUND, format!("there is no node {name}; there are: {known}"))
 }
 
 async fn take_configuration(State(control): Shared) -> Response {

@@ -61,6 +61,9 @@ async fn anyone_may_read_and_only_some_may_change() {
         (missing.status, json(&missing)["error"].clone()),
         (404, "there is no node x; there are: n".into())
     );
+    api.control.desired.send_modify(|desired| Arc::make_mut(desired).groups[0].nodes[0].status = None);
+    assert_eq!(api.ask(&api.unix, "POST", "/api/nodes/n/activate", "").await.status, 409);
+    assert_eq!(json(&api.ask(&api.unix, "GET", "/api/nodes", "").await)[0]["status"], "disabled");
     assert_eq!(api.ask(&api.unix, "GET", "/api/drain", "").await.status, 405);
     assert_eq!(*api.control.phase.borrow(), crate::control::Phase::Serving);
     assert_eq!(api.ask(&api.unix, "POST", "/api/drain", "").await.status, 200);

@@ -8,8 +8,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use tokio::task::JoinSet;
 
 use crate::control::Control;
@@ -50,15 +52,20 @@ pub struct Resolver(Option<TokioResolver>);
 impl Resolver {
     /// Reads the system's configuration; without one, questions go through `getaddrinfo`.
     pub fn from_system() -> Self {
-        let built = TokioResolver::builder_tokio().and_then(|mut builder| {
-            builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-            builder.build()
-        });
+        let built = TokioResolver::builder_tokio().and_then(Self::build);
         Self(
             built
                 .inspect_err(|error| tracing::info!(%error, "names are resolved by the system's library"))
                 .ok(),
         )
+    }
+
+    fn build(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<TokioResolver, NetError> {
+        let options = builder.options_mut();
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        // Answers are kept here, not there: a question that is asked is meant.
+        options.cache_size = 0;
+        builder.build()
     }
 
     async fn lookup(&self, host: &str) -> Answer {
@@ -107,7 +114,10 @@ struct Timer {
 
 /// Resolves for as long as it runs.
 pub async fn run(control: Arc<Control>) {
-    let resolver = Arc::new(Resolver::from_system());
+    run_with(control, Arc::new(Resolver::from_system())).await;
+}
+
+async fn run_with(control: Arc<Control>, resolver: Arc<Resolver>) {
     let mut desired = control.desired.subscribe();
     let mut timers: BTreeMap<String, Timer> = BTreeMap::new();
     let mut asking: JoinSet<(String, Answer)> = JoinSet::new();
@@ -232,35 +242,4 @@ pub async fn first(desired: &Desired) -> Addresses {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_have_one_order() {
-        let ips = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
-        let sorted = tidy(ips(&["::1", "10.0.0.2", "10.0.0.1", "10.0.0.2"]));
-        assert_eq!(sorted, ips(&["10.0.0.1", "10.0.0.2", "::1"]));
-    }
-
-    #[tokio::test]
-    async fn localhost_resolves_from_the_hosts_file() {
-        let (addresses, _) = Resolver::from_system().lookup("localhost").await.unwrap();
-        assert!(addresses.iter().all(IpAddr::is_loopback), "{addresses:?}");
-        assert!(Resolver(None).lookup("localhost").await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_failure_keeps_the_last_answer() {
-        let control = Control::for_tests();
-        let mut failures = 0;
-        let good = vec!["10.0.0.1".parse().unwrap()];
-        let wait = settle(&control, "n", Ok((good.clone(), Duration::from_secs(3600))), &mut failures);
-        assert_eq!(wait, TTL_MAX);
-        let wait = settle(&control, "n", Ok((good.clone(), Duration::ZERO)), &mut failures);
-        assert_eq!(wait, TTL_MIN);
-        assert!(settle(&control, "n", Err("gone".into()), &mut failures) <= RETRY_WAIT);
-        let known = control.addresses.borrow().clone();
-        assert_eq!(known["n"], Resolved { addresses: good, error: Some("gone".into()) });
-        assert_eq!((failures, control.counters.discovery_failures.get()), (1, 1));
-    }
-}
+mod tests;
