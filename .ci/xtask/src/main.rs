@@ -26,6 +26,9 @@ enum Command {
     Tidy,
     /// Run end-to-end suites against the built `erlmcp` binary (all of them when none is named)
     E2e(e2e::Args),
+    /// What end-to-end suites start as processes of their own
+    #[command(hide = true, subcommand)]
+    Helper(e2e::helper::Helper),
     /// Measure the gateway beside HAProxy, nginx and the bare forwarder
     Rig(rig::Args),
 }
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Command::Test => test::run(),
         Command::Tidy => tidy::run(),
         Command::E2e(args) => e2e::run(&args),
+        Command::Helper(helper) => e2e::helper::run(&helper),
         Command::Rig(args) => rig::run(&args),
     };
     match outcome {

@@ -6,16 +6,28 @@
 //!
 //! To add one: write `fn run(&Context) -> Result<Outcome>` in a new file here and a line in [`SUITES`].
 
+mod admin;
+mod bodies;
 pub mod context;
+mod fallback;
+mod faults;
+mod garbage;
+mod garbage_kinds;
 pub mod gateway;
+pub mod helper;
 pub mod http;
+mod load;
 mod mcp;
 mod mcp_conformance;
 mod mcp_curl;
 mod mcp_python;
+mod pattern;
+mod peer;
 pub mod process;
 mod readme;
+mod slow_readers;
 mod smoke;
+mod startup;
 mod upstreams;
 
 use std::sync::mpsc;
@@ -69,6 +81,36 @@ const SUITES: &[Suite] = &[
         name: "upstreams",
         what: "nginx and HAProxy as upstreams: status, fields and bodies through the gateway are theirs",
         run: upstreams::run,
+    },
+    Suite {
+        name: "fallback",
+        what: "without io_uring the gateway serves on epoll and says why, or ends with one line when told to use it",
+        run: fallback::run,
+    },
+    Suite {
+        name: "startup",
+        what: "what keeps the gateway from starting is said in one line with its remedy, exit 1",
+        run: startup::run,
+    },
+    Suite {
+        name: "faults",
+        what: "under load: a node dies and comes back, 100 reloads, tasks that panic, SIGTERM; no request fails that need not",
+        run: faults::run,
+    },
+    Suite {
+        name: "bodies",
+        what: "1 GiB each way, by length and in chunks, byte by byte the same, within 64 MiB over idle",
+        run: bodies::run,
+    },
+    Suite {
+        name: "slow-readers",
+        what: "500 clients that read a byte a second take neither the fast ones' rate nor more memory than their windows",
+        run: slow_readers::run,
+    },
+    Suite {
+        name: "garbage",
+        what: "10,000 garbage connections are answered, counted by reason, reach no node and leave nothing behind",
+        run: garbage::run,
     },
 ];
 
