@@ -7,8 +7,8 @@ use std::time::Duration;
 use erlmcp_config::Config;
 use erlmcp_config::model::{balancer, listeners, routes};
 use erlmcp_config::values;
-use erlmcp_dataplane::link::GroupIndex;
 use erlmcp_dataplane::link::snapshot as link;
+use erlmcp_dataplane::link::{GroupIndex, OriginPattern, PortPattern};
 use erlmcp_proto::http1::{HeadLimits, Method};
 
 use crate::desired::{CheckKind, CheckPlan, Desired, DrainPlan, GroupPlan, NodeAt, NodePlan};
@@ -73,6 +73,7 @@ fn listener(config: &Config, one: &listeners::Listener, terms: &Terms<'_>) -> li
         write_timeout: config.resilience.timeouts.write,
         connections_per_shard_max: one.max_connections.div_ceil(shards),
         requests_per_connection_max: limits.requests_per_connection_max,
+        body_bytes_max: body_bytes(limits.body_bytes_max),
         trusted_proxies: one.trusted_proxies.iter().filter_map(network).collect(),
     }
 }
@@ -109,7 +110,7 @@ fn route(config: &Config, one: &routes::Route) -> Result<link::Route, String> {
             routes::PathMatch::Prefix(path) => link::PathMatch::Prefix(path.clone()),
         },
         methods: matches.methods.iter().map(|method| Method::from_text(method)).collect(),
-        headers: matches.headers.iter().map(header_match).collect::<Result<_, _>>()?,
+        headers: matches.headers.iter().map(header_match).collect(),
         targets,
         host: match &one.rewrite.host {
             values::HostRewrite::Upstream => link::HostPolicy::Upstream,
@@ -122,16 +123,15 @@ fn route(config: &Config, one: &routes::Route) -> Result<link::Route, String> {
         cors: one.cors.as_ref().map(cors),
         allowed_origins: origins(&one.allowed_origins, one.cors.as_ref()),
         read_timeout: one.timeouts.read,
-        body_bytes_max: body_bytes_max(config, one),
+        write_timeout: one.timeouts.write,
+        body_bytes_max: one.body_bytes_max.map_or(u64::MAX, body_bytes),
         access_log: one.access_log && config.runtime.access_log.enabled,
     })
 }
 
-/// The route's own bound, else the smallest of the listeners'.
-fn body_bytes_max(config: &Config, one: &routes::Route) -> u64 {
-    let of = |limit: values::ByteLimit| limit.get().unwrap_or(u64::MAX);
-    let least = config.listeners.listeners.iter().map(|listener| of(listener.limits.body_bytes_max)).min();
-    one.body_bytes_max.map(of).or(least).unwrap_or(u64::MAX)
+/// What configuration calls 0 the data plane calls the largest number.
+fn body_bytes(limit: values::ByteLimit) -> u64 {
+    limit.get().unwrap_or(u64::MAX)
 }
 
 fn host_pattern(pattern: &values::HostPattern) -> link::HostPattern {
@@ -142,16 +142,14 @@ fn host_pattern(pattern: &values::HostPattern) -> link::HostPattern {
     }
 }
 
-fn header_match(one: &routes::HeaderMatch) -> Result<link::HeaderMatch, String> {
-    let value = match (&one.exact, &one.prefix, one.present) {
-        (Some(exact), ..) => link::ValueMatch::Exact(exact.clone()),
-        (None, Some(prefix), _) => link::ValueMatch::Prefix(prefix.clone()),
-        (None, None, true) => link::ValueMatch::Present,
-        (None, None, false) => {
-            return Err(format!("header {}: `present: false` is not built; match what is there", one.name));
-        }
+fn header_match(one: &routes::HeaderMatch) -> link::HeaderMatch {
+    let value = match (&one.exact, &one.prefix) {
+        (Some(exact), _) => link::ValueMatch::Exact(exact.clone()),
+        (None, Some(prefix)) => link::ValueMatch::Prefix(prefix.clone()),
+        (None, None) if one.present => link::ValueMatch::Present,
+        (None, None) => link::ValueMatch::Absent,
     };
-    Ok(link::HeaderMatch { name: one.name.to_ascii_lowercase(), value })
+    link::HeaderMatch { name: one.name.to_ascii_lowercase(), value }
 }
 
 fn edits(changes: &routes::HeaderChanges) -> link::HeaderEdits {
@@ -167,7 +165,7 @@ fn edits(changes: &routes::HeaderChanges) -> link::HeaderEdits {
 
 fn cors(one: &routes::Cors) -> link::Cors {
     link::Cors {
-        origins: one.origins.iter().flat_map(origin).collect(),
+        origins: one.origins.iter().map(origin).collect(),
         methods: one.methods.join(", "),
         headers: one.headers.join(", "),
         expose_headers: one.expose_headers.join(", "),
@@ -177,28 +175,23 @@ fn cors(one: &routes::Cors) -> link::Cors {
 }
 
 /// Who may call: those that are named, and those that get cross-origin leave.
-fn origins(allowed: &[values::OriginPattern], cors: Option<&routes::Cors>) -> Vec<link::HostPattern> {
+fn origins(allowed: &[values::OriginPattern], cors: Option<&routes::Cors>) -> Vec<OriginPattern> {
     let shared = cors.map_or(&[][..], |cors| &cors.origins);
-    allowed.iter().chain(shared).flat_map(origin).collect()
+    allowed.iter().chain(shared).map(origin).collect()
 }
 
-/// An origin as patterns over its text; `:*` means any port and none.
-fn origin(pattern: &values::OriginPattern) -> Vec<link::HostPattern> {
-    use link::HostPattern::{Any, Exact, Prefix, Suffix};
-    use values::{HostPattern as Host, PortPattern as Port};
-    let values::OriginPattern::Parts { scheme, host, port } = pattern else { return vec![Any] };
-    let port_text = match port {
-        Port::Exact(port) => format!(":{port}"),
-        Port::Default | Port::Any => String::new(),
-    };
-    match host {
-        Host::Any => vec![Prefix(format!("{scheme}://"))],
-        Host::Suffix(suffix) => vec![Suffix(format!("{suffix}{port_text}"))],
-        Host::Exact(host) => {
-            let exact = Exact(format!("{scheme}://{host}{port_text}"));
-            let any_port = (*port == Port::Any).then(|| Prefix(format!("{scheme}://{host}:")));
-            std::iter::once(exact).chain(any_port).collect()
-        }
+fn origin(pattern: &values::OriginPattern) -> OriginPattern {
+    match pattern {
+        values::OriginPattern::Any => OriginPattern::Any,
+        values::OriginPattern::Parts { scheme, host, port } => OriginPattern::Parts {
+            scheme: scheme.clone(),
+            host: host_pattern(host),
+            port: match port {
+                values::PortPattern::Default => PortPattern::Default,
+                values::PortPattern::Exact(port) => PortPattern::Exact(*port),
+                values::PortPattern::Any => PortPattern::Any,
+            },
+        },
     }
 }
 
@@ -326,16 +319,65 @@ mod tests {
     }
 
     #[test]
-    fn origins_become_patterns_over_their_text() {
-        use link::HostPattern::{Any, Exact, Prefix};
-        let of = |text: &str| origin(&text.parse().unwrap());
-        assert_eq!(of("*"), [Any]);
-        assert_eq!(of("https://a.b"), [Exact("https://a.b".into())]);
-        assert_eq!(of("https://a.b:8443"), [Exact("https://a.b:8443".into())]);
-        assert_eq!(
-            of("http://localhost:*"),
-            [Exact("http://localhost".into()), Prefix("http://localhost:".into())]
+    fn origins_mean_what_the_configuration_says() {
+        let patterns = [
+            "*",
+            "https://a.b",
+            "https://*.a.b:8443",
+            "http://localhost:*",
+            "http://[::1]:80",
+            "https://*:*",
+        ];
+        let origins = [
+            "null",
+            "https://a.b",
+            "http://a.b",
+            "https://a.b:8443",
+            "https://x.a.b:8443",
+            "https://x.a.b",
+            "http://localhost",
+            "http://localhost:5173",
+            "http://localhost:x",
+            "http://localhost.evil.org:80",
+            "http://[::1]:80",
+            "http://[::1]",
+        ];
+        let mut fitting = 0;
+        for (text, one) in patterns.iter().flat_map(|text| origins.map(|one| (text, one))) {
+            let pattern: values::OriginPattern = text.parse().unwrap();
+            assert_eq!(origin(&pattern).matches(one), pattern.matches(one), "{text} {one}");
+            fitting += usize::from(pattern.matches(one));
+        }
+        assert_eq!(fitting, 23);
+    }
+
+    fn route_with(keys: &str) -> link::Route {
+        let route = format!("[{{name: r, to: [{{group: cluster, weight: 1}}], {keys}}}]");
+        wished(&[TWO_NODES, ("routes", &route)], 1).unwrap().routes.remove(0)
+    }
+
+    #[test]
+    fn a_route_asks_for_headers_or_their_absence() {
+        let route = route_with(
+            "match: {headers: [{name: X-A, exact: one}, {name: x-b, prefix: o}, {name: x-c}, {name: x-d, present: false}]}",
         );
-        assert_eq!(of("https://*:*"), [Prefix("https://".into())]);
+        let asked: Vec<_> = route.headers.iter().map(|one| (one.name.as_str(), one.value.clone())).collect();
+        use link::ValueMatch::{Absent, Exact, Prefix, Present};
+        let expected =
+            [("x-a", Exact("one".into())), ("x-b", Prefix("o".into())), ("x-c", Present), ("x-d", Absent)];
+        assert_eq!(asked, expected);
+    }
+
+    #[test]
+    fn a_route_overrides_timeouts_and_narrows_bodies() {
+        let route = route_with("timeouts: {read: 7, write: 2s}, body_bytes_max: 1KiB");
+        let ms = Duration::from_millis;
+        assert_eq!((route.read_timeout, route.write_timeout), (Some(ms(7)), Some(ms(2000))));
+        assert_eq!((route.body_bytes_max, route_with("body_bytes_max: 0").body_bytes_max), (1024, u64::MAX));
+        let bare = route_with("access_log: false");
+        assert_eq!((bare.read_timeout, bare.write_timeout, bare.body_bytes_max), (None, None, u64::MAX));
+        assert!(!bare.access_log);
+        let limits = "[{name: main, address: \"127.0.0.1:1\", limits: {body_bytes_max: 5}}]";
+        assert_eq!(wished(&[TWO_NODES, ("listeners", limits)], 1).unwrap().listeners[0].body_bytes_max, 5);
     }
 }

@@ -60,7 +60,8 @@ impl Formatter {
             LogField::Client => self.client(record.client, out),
             LogField::Listener => out.extend_from_slice(names.listener(record.listener.0).as_bytes()),
             LogField::Method => string(record.method, out),
-            LogField::Host => out.extend_from_slice(b"null"),
+            LogField::Host if record.host.is_empty() => out.extend_from_slice(b"null"),
+            LogField::Host => string(record.host, out),
             LogField::Path => string(path_of(record.path), out),
             LogField::Status => decimal(u64::from(record.status), out),
             LogField::Reason => out.extend_from_slice(self.reason(record.reason).as_bytes()),
@@ -242,6 +243,7 @@ mod tests {
             request_id: "0f\"",
             method: "POST",
             path: "/a\"b\\c\u{1}é?token=x",
+            host: "mcp.example:81",
             rpc_method: "",
         }
     }
@@ -260,7 +262,7 @@ mod tests {
         let line = format(&record());
         let expected = serde_json::json!({
             "time": "2025-11-24T16:00:00.000042Z", "request_id": "0f\"", "client": "::ffff:10.0.0.1",
-            "listener": "l", "method": "POST", "host": null, "path": "/a\"b\\c\u{1}é", "status": 502,
+            "listener": "l", "method": "POST", "host": "mcp.example:81", "path": "/a\"b\\c\u{1}é", "status": 502,
             "reason": "connect_failed", "route": "r\n", "node": "n", "mcp_method": null, "bytes_in": 17,
             "bytes_out": u64::MAX, "duration_us": 1234, "upstream_us": 0, "shard": 3,
         });
@@ -270,10 +272,10 @@ mod tests {
     #[test]
     fn what_is_absent_is_null() {
         let bare =
-            AccessRecord { reason: 0, endpoint: NO_ENDPOINT, client: None, rpc_method: "ping", ..record() };
+            AccessRecord { reason: 0, endpoint: NO_ENDPOINT, client: None, host: "", rpc_method: "ping", ..record() };
         let line = format(&bare);
         assert_eq!((&line["reason"], &line["node"], &line["client"]), (&().into(), &().into(), &().into()));
-        assert_eq!(line["mcp_method"], "ping");
+        assert_eq!((&line["host"], &line["mcp_method"]), (&().into(), &"ping".into()));
     }
 
     #[test]

@@ -25,6 +25,7 @@ fn batch(paths: &[&str]) -> AccessBatch {
             request_id: "",
             method: "GET",
             path,
+            host: "",
             rpc_method: "",
         });
     }

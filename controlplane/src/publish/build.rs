@@ -176,6 +176,7 @@ pub(crate) mod tests {
             write_timeout: second,
             connections_per_shard_max: 10,
             requests_per_connection_max: 0,
+            body_bytes_max: u64::MAX,
             trusted_proxies: Vec::new(),
         }
     }
@@ -195,6 +196,7 @@ pub(crate) mod tests {
             cors: None,
             allowed_origins: Vec::new(),
             read_timeout: None,
+            write_timeout: None,
             body_bytes_max: u64::MAX,
             access_log: true,
         };

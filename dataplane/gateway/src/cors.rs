@@ -2,12 +2,12 @@
 
 use erlmcp_proto::http1::write_decimal;
 
-use crate::link::snapshot::{Cors, HostPattern};
-use crate::route::text_matches;
+use crate::link::OriginPattern;
+use crate::link::snapshot::Cors;
 
 /// Whether an origin is on a list.
-pub(crate) fn is_allowed(patterns: &[HostPattern], origin: &str) -> bool {
-    patterns.iter().any(|pattern| text_matches(pattern, origin))
+pub(crate) fn is_allowed(patterns: &[OriginPattern], origin: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(origin))
 }
 
 /// Whether the gateway writes this field of the node's reply itself.

@@ -14,9 +14,9 @@ const TEXT_BYTES_KEPT: usize = 512;
 
 /// Notes on the request under way.
 pub(crate) struct Note {
-    /// Request id, method, path with query, RPC method, origin: one after the other.
+    /// Request id, method, path with query, host, RPC method, origin: one after the other.
     text: String,
-    ends: [u32; 5],
+    ends: [u32; 6],
     /// When its head was whole.
     pub(crate) started: Time,
     /// From the request's last byte to the reply's head.
@@ -39,6 +39,7 @@ pub(crate) struct Texts<'a> {
     pub(crate) request_id: &'a str,
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,
+    pub(crate) host: &'a str,
     pub(crate) rpc_method: &'a str,
     pub(crate) origin: &'a str,
 }
@@ -47,7 +48,7 @@ impl Note {
     pub(crate) fn new() -> Self {
         Self {
             text: String::new(),
-            ends: [0; 5],
+            ends: [0; 6],
             started: Time::ZERO,
             upstream_us: 0,
             status: 0,
@@ -73,7 +74,8 @@ impl Note {
     /// Keeps the request's texts.
     pub(crate) fn keep(&mut self, texts: Texts<'_>) {
         self.text.clear();
-        let all = [texts.request_id, texts.method, texts.path, texts.rpc_method, texts.origin];
+        let Texts { request_id, method, path, host, rpc_method, origin } = texts;
+        let all = [request_id, method, path, host, rpc_method, origin];
         for (end, text) in self.ends.iter_mut().zip(all) {
             self.text.push_str(text);
             // Heads are far below 4 GiB.
@@ -87,7 +89,14 @@ impl Note {
             let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
             self.text.get(start..self.ends[index] as usize).unwrap_or_default()
         };
-        Texts { request_id: part(0), method: part(1), path: part(2), rpc_method: part(3), origin: part(4) }
+        Texts {
+            request_id: part(0),
+            method: part(1),
+            path: part(2),
+            host: part(3),
+            rpc_method: part(4),
+            origin: part(5),
+        }
     }
 
     /// Microseconds since the head, at most 71 minutes.

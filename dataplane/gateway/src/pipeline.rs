@@ -13,7 +13,7 @@ use crate::body::{Encoding, Keep};
 use crate::cors;
 use crate::downstream::http1::{Http1, Terms};
 use crate::exchange::Forward;
-use crate::link::ids::{EndpointId, GroupIndex, RouteIndex};
+use crate::link::ids::{EndpointId, GroupIndex, NO_ROUTE, RouteIndex};
 use crate::link::reason::Reason;
 use crate::link::snapshot::{Endpoint, ListenerLimits, Route};
 use crate::note::Texts;
@@ -68,6 +68,7 @@ pub(crate) fn begin(state: &Shared, http1: &mut Http1) -> Option<Begun> {
         request_id: id.as_str(),
         method: request.method_text,
         path: request.target.text,
+        host: request.host.unwrap_or_default(),
         rpc_method: method.map_or("", mcp::Method::as_str),
         origin: request
             .headers
@@ -78,7 +79,7 @@ pub(crate) fn begin(state: &Shared, http1: &mut Http1) -> Option<Begun> {
     let subject =
         Subject { snapshot: &snapshot, limits, request: &request, id: id.as_str(), client: http1.peer };
     let decision = decide(state, &subject);
-    let body_bytes_max = decision.body_bytes_max(&snapshot);
+    let body_bytes_max = decision.body_bytes_max(&subject);
     let terms = Terms::of(&request, request.keep_alive && !is_last, body_bytes_max);
     let (head_len, expects) = (request.head_len, request.expect_continue);
     let about = About { method: request.method, framing: request.framing, expects };
@@ -104,7 +105,8 @@ struct About {
 
 /// What was decided while the head was at hand.
 enum Decision {
-    Refuse(Reason),
+    /// With the route that matched, or [`NO_ROUTE`].
+    Refuse(RouteIndex, Reason),
     Probe(Probe),
     /// The head of a preflight's answer.
     Preflight(RouteIndex, Vec<u8>),
@@ -118,19 +120,26 @@ enum Decision {
 }
 
 impl Decision {
-    fn body_bytes_max(&self, snapshot: &SnapshotRef) -> u64 {
+    fn body_bytes_max(&self, subject: &Subject<'_>) -> u64 {
         match self {
-            Self::Forward { route, .. } => snapshot.routes[usize::from(route.0)].body_bytes_max,
+            Self::Forward { route, .. } => {
+                body_bytes_max(subject, &subject.snapshot.routes[usize::from(route.0)])
+            }
             _ => u64::MAX,
         }
     }
+}
+
+/// The smaller of what the listener and the route allow.
+fn body_bytes_max(subject: &Subject<'_>, route: &Route) -> u64 {
+    subject.limits.body_bytes_max.min(route.body_bytes_max)
 }
 
 /// The pipeline's order.
 fn decide(state: &Shared, subject: &Subject<'_>) -> Decision {
     let request = subject.request;
     if request.target.has_dot_segments() {
-        return Decision::Refuse(Reason::DotSegments);
+        return Decision::Refuse(NO_ROUTE, Reason::DotSegments);
     }
     if let Some(probe) = Probe::of(request.target.path).filter(|_| request.method.is_safe()) {
         return Decision::Probe(probe);
@@ -142,21 +151,21 @@ fn decide(state: &Shared, subject: &Subject<'_>) -> Decision {
         header: |name: &str| request.headers.get(name),
     };
     let Some((index, route)) = route::find(subject.snapshot, &input) else {
-        return Decision::Refuse(Reason::NoRoute);
+        return Decision::Refuse(NO_ROUTE, Reason::NoRoute);
     };
     if let Some(refusal) = check_origin(route, request) {
-        return Decision::Refuse(refusal);
+        return Decision::Refuse(index, refusal);
     }
     if let Some(head) = preflight(route, request) {
         return Decision::Preflight(index, head);
     }
-    if matches!(request.framing, Framing::Length(length) if length > route.body_bytes_max) {
-        return Decision::Refuse(Reason::BodyTooLarge);
+    if matches!(request.framing, Framing::Length(length) if length > body_bytes_max(subject, route)) {
+        return Decision::Refuse(index, Reason::BodyTooLarge);
     }
     let group = choose_group(state, route);
     match balance::pick(state, &subject.snapshot.groups[usize::from(group.0)], &Tried::default()) {
         Some(endpoint) => address(state, subject, index, group, endpoint),
-        None => Decision::Refuse(Reason::NoHealthyNode),
+        None => Decision::Refuse(index, Reason::NoHealthyNode),
     }
 }
 
@@ -220,21 +229,22 @@ fn address(
 /// Carries a decision out, the request's head being off the buffer.
 fn act(state: &Shared, http1: &mut Http1, decision: Decision, snapshot: SnapshotRef, about: &About) -> Begun {
     match decision {
-        Decision::Refuse(reason) => Begun::Refuse(reason),
+        Decision::Refuse(route, reason) => {
+            take_route(http1, route, &snapshot);
+            Begun::Refuse(reason)
+        }
         Decision::Probe(probe) => {
             http1.answer_probe(probe, &snapshot, state.is_draining(), about.method == Method::Head);
             http1.note.logged = false;
             Begun::Answer
         }
         Decision::Preflight(route, head) => {
-            http1.note.route = route;
+            take_route(http1, route, &snapshot);
             http1.start_own(204, |out| out.extend_from_slice(&head));
             Begun::Answer
         }
         Decision::Forward { route, group, endpoint, mut first, host_value } => {
-            let chosen = &snapshot.routes[usize::from(route.0)];
-            http1.note.route = route;
-            http1.note.logged = chosen.access_log;
+            take_route(http1, route, &snapshot);
             let encoding = Encoding::of(about.framing, true);
             if let Err(reason) = http1.body_at_hand(encoding, Keep::Copies, &mut first) {
                 return Begun::Refuse(reason);
@@ -263,6 +273,12 @@ fn act(state: &Shared, http1: &mut Http1, decision: Decision, snapshot: Snapshot
             })
         }
     }
+}
+
+/// Notes the route that a request took, and whether that one is logged.
+fn take_route(http1: &mut Http1, route: RouteIndex, snapshot: &SnapshotRef) {
+    http1.note.route = route;
+    http1.note.logged = snapshot.routes.get(usize::from(route.0)).is_none_or(|route| route.access_log);
 }
 
 /// The MCP method of a request that carries JSON-RPC, where it can be told at once: by the header that modern

@@ -61,22 +61,7 @@ fn path_matches(pattern: &PathMatch, path: &str) -> bool {
 }
 
 fn host_matches(pattern: &HostPattern, host: &str) -> bool {
-    text_matches(pattern, host) || text_matches(pattern, without_port(host))
-}
-
-/// Whether an origin or a host is what a pattern asks for; letter case does not count.
-pub(crate) fn text_matches(pattern: &HostPattern, text: &str) -> bool {
-    let (text, same) = (text.as_bytes(), <[u8]>::eq_ignore_ascii_case);
-    match pattern {
-        HostPattern::Any => true,
-        HostPattern::Exact(exact) => same(text, exact.as_bytes()),
-        HostPattern::Suffix(suffix) => {
-            text.len() > suffix.len() && same(&text[text.len() - suffix.len()..], suffix.as_bytes())
-        }
-        HostPattern::Prefix(prefix) => {
-            text.len() >= prefix.len() && same(&text[..prefix.len()], prefix.as_bytes())
-        }
-    }
+    pattern.matches(host) || pattern.matches(without_port(host))
 }
 
 /// `host` of `host:port`; a bracketed IPv6 address keeps its brackets.
@@ -88,11 +73,12 @@ pub(crate) fn without_port(host: &str) -> &str {
 }
 
 fn header_matches(want: &HeaderMatch, value: Option<&[u8]>) -> bool {
-    let Some(value) = value else { return false };
-    match &want.value {
-        ValueMatch::Present => true,
-        ValueMatch::Exact(exact) => value == exact.as_bytes(),
-        ValueMatch::Prefix(prefix) => value.starts_with(prefix.as_bytes()),
+    match (&want.value, value) {
+        (ValueMatch::Absent, value) => value.is_none(),
+        (_, None) => false,
+        (ValueMatch::Present, Some(_)) => true,
+        (ValueMatch::Exact(exact), Some(value)) => value == exact.as_bytes(),
+        (ValueMatch::Prefix(prefix), Some(value)) => value.starts_with(prefix.as_bytes()),
     }
 }
 
@@ -128,6 +114,27 @@ mod tests {
             (&HostPattern::Any, "", true),
         ] {
             assert_eq!(host_matches(pattern, host), want, "{pattern:?} {host}");
+        }
+    }
+
+    #[test]
+    fn headers_are_asked_for_and_asked_to_be_absent() {
+        let matches = |value: ValueMatch, header: Option<&str>| {
+            header_matches(&HeaderMatch { name: "x-a".into(), value }, header.map(str::as_bytes))
+        };
+        let (exact, prefix) = (ValueMatch::Exact("one".into()), ValueMatch::Prefix("on".into()));
+        for (want, header, fits) in [
+            (&ValueMatch::Present, Some(""), true),
+            (&ValueMatch::Present, None, false),
+            (&ValueMatch::Absent, None, true),
+            (&ValueMatch::Absent, Some(""), false),
+            (&exact, Some("one"), true),
+            (&exact, Some("One"), false),
+            (&prefix, Some("one"), true),
+            (&prefix, Some("two"), false),
+            (&prefix, None, false),
+        ] {
+            assert_eq!(matches(want.clone(), header), fits, "{want:?} {header:?}");
         }
     }
 }

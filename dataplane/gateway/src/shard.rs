@@ -202,7 +202,6 @@ async fn keep_house(state: Shared) {
     loop {
         state.ring.sleep_until(state.ring.now() + SWEEP_INTERVAL).await;
         state.sync_wall_clock();
-        state.page.task_panics.set(state.ring.stats().panics.get());
         let mut known = vec![false; ENDPOINTS_MAX];
         for endpoint in state.snapshot().groups.iter().flat_map(|group| &group.endpoints) {
             known[usize::from(endpoint.id.0)] = true;

@@ -192,6 +192,7 @@ impl State {
             request_id: texts.request_id,
             method: texts.method,
             path: texts.path,
+            host: texts.host,
             rpc_method: texts.rpc_method,
         };
         self.access.record(&record, &self.page.access_dropped);

@@ -47,6 +47,8 @@ pub struct AccessRecord<'a> {
     pub method: &'a str,
     /// Path with its query, cut at 1 KiB.
     pub path: &'a str,
+    /// `Host` as the client sent it, its port included; empty without one.
+    pub host: &'a str,
     /// JSON-RPC method where the request was one that could be read at once, else empty.
     pub rpc_method: &'a str,
 }
@@ -76,7 +78,7 @@ impl AccessBatch {
 
     /// Whether the next record might not fit.
     pub fn is_full(&self) -> bool {
-        self.bytes.len() + FIXED_BYTES + 4 * TEXT_BYTES_MAX > BATCH_BYTES
+        self.bytes.len() + FIXED_BYTES + TEXTS * TEXT_BYTES_MAX > BATCH_BYTES
     }
 
     /// Empties it, keeping the memory.
@@ -107,7 +109,7 @@ impl AccessBatch {
         out.push(kind);
         out.extend_from_slice(&address);
         out.extend_from_slice(&record.revision.to_le_bytes());
-        for text in [record.request_id, record.method, record.path, record.rpc_method] {
+        for text in [record.request_id, record.method, record.path, record.host, record.rpc_method] {
             let text = cut(text);
             // `cut` bounds the length far below 65,536.
             out.extend_from_slice(&(text.len() as u16).to_le_bytes());
@@ -122,8 +124,10 @@ impl AccessBatch {
     }
 }
 
+/// Texts of a record.
+const TEXTS: usize = 5;
 /// Bytes of a record without its texts: what [`AccessBatch::push`] writes before them, their lengths included.
-const FIXED_BYTES: usize = 8 + 4 + 4 + 2 * 5 + 1 + 8 + 8 + 1 + 16 + 8 + 4 * 2;
+const FIXED_BYTES: usize = 8 + 4 + 4 + 2 * 5 + 1 + 8 + 8 + 1 + 16 + 8 + TEXTS * 2;
 
 /// Cuts at [`TEXT_BYTES_MAX`], on a character's edge.
 fn cut(text: &str) -> &str {
@@ -194,6 +198,7 @@ impl<'a> Iterator for Records<'a> {
             request_id: self.text()?,
             method: self.text()?,
             path: self.text()?,
+            host: self.text()?,
             rpc_method: self.text()?,
         })
     }
@@ -221,6 +226,7 @@ mod tests {
             request_id: "0f",
             method: "POST",
             path,
+            host: "a.example:81",
             rpc_method: "tools/call",
         }
     }
@@ -229,7 +235,7 @@ mod tests {
     fn records_come_back_as_they_went_in() {
         let mut batch = AccessBatch::with_capacity();
         let first = record("/mcp?x=1");
-        let second = AccessRecord { client: None, rpc_method: "", ..record("/") };
+        let second = AccessRecord { client: None, host: "", rpc_method: "", ..record("/") };
         let third = AccessRecord { client: Some(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])), ..first };
         for one in [&first, &second, &third] {
             batch.push(one);

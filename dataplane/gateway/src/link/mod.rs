@@ -6,6 +6,7 @@
 pub mod access;
 pub mod command;
 pub mod ids;
+pub mod origin;
 pub mod pages;
 pub mod reason;
 pub mod snapshot;
@@ -13,6 +14,7 @@ pub mod snapshot;
 pub use access::{AccessBatch, AccessRecord};
 pub use command::Command;
 pub use ids::{EndpointId, GroupIndex, ListenerId, RouteIndex};
+pub use origin::{OriginPattern, PortPattern};
 pub use pages::{Counter, EndpointPage, Histogram, ShardPage};
 pub use reason::Reason;
 pub use snapshot::Snapshot;

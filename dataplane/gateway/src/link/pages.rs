@@ -162,8 +162,6 @@ pub struct ShardPage {
     pub sse_events: Counter,
     /// Replies the gateway made itself (probes, refusals, preflights).
     pub own_replies: Counter,
-    /// Connection tasks that panicked.
-    pub task_panics: Counter,
     /// Access-log records dropped because their lane was full.
     pub access_dropped: Counter,
     /// Revision of the snapshot in use.
@@ -198,7 +196,6 @@ impl ShardPage {
             streams_begun: Counter::default(),
             sse_events: Counter::default(),
             own_replies: Counter::default(),
-            task_panics: Counter::default(),
             access_dropped: Counter::default(),
             revision: Counter::default(),
             draining: Counter::default(),

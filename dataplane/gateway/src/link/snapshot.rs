@@ -9,6 +9,7 @@ use erlmcp_proto::http1::{HeadLimits, Method};
 use erlmcp_ring::SockAddr;
 
 use super::ids::{EndpointId, GroupIndex};
+use super::origin::OriginPattern;
 
 /// Everything that a shard needs to answer requests.
 #[derive(Debug)]
@@ -57,6 +58,8 @@ pub struct ListenerLimits {
     pub connections_per_shard_max: u32,
     /// Requests on one connection before it is closed; 0 is no limit.
     pub requests_per_connection_max: u32,
+    /// Largest request body in bytes, whatever the route allows; `u64::MAX` is no limit.
+    pub body_bytes_max: u64,
     /// Peers whose `Forwarded`/`X-Forwarded-*` are kept and appended to; others' are replaced.
     pub trusted_proxies: Vec<Network>,
 }
@@ -96,10 +99,12 @@ pub struct Route {
     /// Cross-origin rules; `None` leaves them to the node.
     pub cors: Option<Cors>,
     /// Origins that may call; empty lets all pass. Requests without `Origin` pass.
-    pub allowed_origins: Vec<HostPattern>,
+    pub allowed_origins: Vec<OriginPattern>,
     /// Overrides the group's read timeout.
     pub read_timeout: Option<Duration>,
-    /// Largest request body in bytes; `u64::MAX` is no limit.
+    /// Overrides the group's write timeout.
+    pub write_timeout: Option<Duration>,
+    /// Largest request body in bytes; `u64::MAX` leaves it to the listener.
     pub body_bytes_max: u64,
     /// Whether exchanges are written to the access log.
     pub access_log: bool,
@@ -114,7 +119,7 @@ pub struct Target {
     pub weight: u32,
 }
 
-/// A host or origin pattern, lower case.
+/// A host pattern; letter case does not count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostPattern {
     /// Anything.
@@ -123,8 +128,20 @@ pub enum HostPattern {
     Exact(String),
     /// Names that end with this, the leading dot included: `*.example.com` is `.example.com`.
     Suffix(String),
-    /// Names that begin with this: `http://localhost:*` is `http://localhost:`.
-    Prefix(String),
+}
+
+impl HostPattern {
+    /// Whether a host is what the pattern asks for.
+    pub fn matches(&self, host: &str) -> bool {
+        let (host, same) = (host.as_bytes(), <[u8]>::eq_ignore_ascii_case);
+        match self {
+            Self::Any => true,
+            Self::Exact(exact) => same(host, exact.as_bytes()),
+            Self::Suffix(suffix) => {
+                host.len() > suffix.len() && same(&host[host.len() - suffix.len()..], suffix.as_bytes())
+            }
+        }
+    }
 }
 
 /// A path pattern.
@@ -150,6 +167,8 @@ pub struct HeaderMatch {
 pub enum ValueMatch {
     /// The header is there.
     Present,
+    /// It is not.
+    Absent,
     /// The value is this.
     Exact(String),
     /// The value begins with this.
@@ -189,7 +208,7 @@ impl HeaderEdits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cors {
     /// Origins allowed.
-    pub origins: Vec<HostPattern>,
+    pub origins: Vec<OriginPattern>,
     /// `Access-Control-Allow-Methods`, joined.
     pub methods: String,
     /// `Access-Control-Allow-Headers`, joined; empty mirrors what was asked for.

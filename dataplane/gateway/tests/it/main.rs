@@ -2,5 +2,6 @@
 
 mod clients;
 mod common;
+mod keys;
 mod messages;
 mod nodes;

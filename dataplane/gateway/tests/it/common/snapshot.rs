@@ -23,6 +23,7 @@ pub(crate) fn of_nodes(nodes: &[SockAddr]) -> Snapshot {
             write_timeout: Duration::from_secs(30),
             connections_per_shard_max: 10_000,
             requests_per_connection_max: 0,
+            body_bytes_max: u64::MAX,
             trusted_proxies: Vec::new(),
         }],
         routes: vec![Route {
@@ -39,6 +40,7 @@ pub(crate) fn of_nodes(nodes: &[SockAddr]) -> Snapshot {
             cors: None,
             allowed_origins: Vec::new(),
             read_timeout: None,
+            write_timeout: None,
             body_bytes_max: 2 << 30,
             access_log: true,
         }],
