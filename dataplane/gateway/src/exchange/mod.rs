@@ -57,6 +57,10 @@ impl Forward {
     fn read_timeout(&self) -> Duration {
         self.route().read_timeout.unwrap_or(self.group().read_timeout)
     }
+
+    fn write_timeout(&self) -> Duration {
+        self.route().write_timeout.unwrap_or(self.group().write_timeout)
+    }
 }
 
 /// Runs the exchange. Returns the client's side when it is still at hand: not after it became a stream.
@@ -219,7 +223,7 @@ impl Forward {
         let listener = usize::from(down.listener().0);
         match upload.phase() {
             Phase::Moving => self.snapshot.listeners[listener].body_idle_timeout,
-            Phase::Flushing => self.group().write_timeout,
+            Phase::Flushing => self.write_timeout(),
             Phase::Over | Phase::Broken => self.read_timeout(),
         }
     }

@@ -13,6 +13,8 @@ pub(crate) struct Upload {
     phase: Phase,
     /// Bytes that the node's connection had taken when last looked at.
     taken: u64,
+    /// Whether the node's connection takes no more for now.
+    blocked: bool,
 }
 
 /// What an upload waits for.
@@ -30,7 +32,7 @@ pub(crate) enum Phase {
 
 impl Upload {
     pub(crate) fn new(encoding: Encoding, is_body_sent: bool) -> Self {
-        Self { encoding, taken: 0, phase: if is_body_sent { Phase::Flushing } else { Phase::Moving } }
+        Self { encoding, taken: 0, blocked: false, phase: if is_body_sent { Phase::Flushing } else { Phase::Moving } }
     }
 
     /// Whether the whole request is sent.
@@ -38,9 +40,9 @@ impl Upload {
         self.phase == Phase::Over
     }
 
-    /// What it waits for.
+    /// What it waits for: while the node takes nothing, that and not the client.
     pub(crate) fn phase(&self) -> Phase {
-        self.phase
+        if self.blocked { Phase::Flushing } else { self.phase }
     }
 
     /// Moves what can be moved without waiting. Returns whether anything moved.
@@ -56,7 +58,9 @@ impl Upload {
         }
         let mut moved = false;
         while matches!(self.phase, Phase::Moving | Phase::Flushing) {
-            match up.poll_flush() {
+            let flushed = up.poll_flush();
+            self.blocked = flushed.is_pending();
+            match flushed {
                 Poll::Pending => {
                     let taken = up.bytes_sent();
                     moved |= std::mem::replace(&mut self.taken, taken) != taken;
