@@ -72,6 +72,8 @@ enum Framing {
 #[derive(Debug)]
 pub struct Conn {
     stream: TcpStream,
+    /// What one read fills.
+    scratch: Box<[u8]>,
     buffer: Vec<u8>,
     framing: Framing,
     trailers: Vec<(String, String)>,
@@ -85,7 +87,8 @@ impl Conn {
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::new(), framing: Framing::None, trailers: Vec::new() })
+        let scratch = vec![0; READ_BYTES].into();
+        Ok(Self { stream, scratch, buffer: Vec::new(), framing: Framing::None, trailers: Vec::new() })
     }
 
     /// The socket below, for what is not offered here.
@@ -253,7 +256,9 @@ impl Conn {
             bail!("the connection ended within a body");
         }
         let count = self.buffer.len().min(usize::try_from(most).unwrap_or(usize::MAX));
-        Ok(self.buffer.drain(..count).collect())
+        // Whole blocks: bytes one by one would take a debug build minutes for a large body.
+        let rest = self.buffer.split_off(count);
+        Ok(std::mem::replace(&mut self.buffer, rest))
     }
 
     /// A line without its CRLF.
@@ -274,15 +279,13 @@ impl Conn {
 
     /// Reads more; false at the end of the stream.
     fn fill(&mut self) -> Result<bool> {
-        let old = self.buffer.len();
-        self.buffer.resize(old + READ_BYTES, 0);
         let result = loop {
-            match self.stream.read(&mut self.buffer[old..]) {
+            match self.stream.read(&mut self.scratch) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 other => break other,
             }
         };
-        self.buffer.truncate(old + result.as_ref().copied().unwrap_or(0));
+        self.buffer.extend_from_slice(&self.scratch[..result.as_ref().copied().unwrap_or(0)]);
         Ok(result.context("receive")? > 0)
     }
 }

@@ -1,3 +1,209 @@
-//! To come.
+//! 500 clients that read one byte a second of 1 MiB replies, beside 64 fast ones.
+//!
+//! Owns the slow clients and the comparison: spans without and with them in turn, medians compared, so that what the
+//! machine does beside counts on both sides. Here a rate is asserted, as a share of the same run's other half.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::admin::Metrics;
+use super::bodies::{Memory, mib};
+use super::gateway::{Gateway, GatewaySpec};
+use super::load::{Load, OnClose, Work};
+use super::mcp::DRIVERS;
+use super::peer::Peer;
+use super::process::{free_addr, poll};
 use super::{Context, Outcome};
-pub(super) fn run(_context: &Context) -> anyhow::Result<Outcome> { Ok(Outcome::default()) }
+
+const SLOW: usize = 500;
+const FAST: Work = Work { method: "GET", target: "/who", clients: 64 };
+/// A slow client's receive buffer, bytes: as little as the kernel gives, so that the gateway is held up and not the
+/// client's kernel.
+const SLOW_BUFFER: usize = 4096;
+/// Spans with slow clients; one more without.
+const ROUNDS: usize = 3;
+const SPAN: Duration = Duration::from_secs(3);
+/// Until all slow clients have a first byte, or the gateway has let go of them.
+const SETTLE_LIMIT: Duration = Duration::from_secs(20);
+/// The fast clients keep at least this share of their rate.
+const SHARE_MIN: f64 = 0.9;
+/// What the gateway may hold for a slow client: its window.
+const WINDOW_BYTES: u64 = 128 * 1024;
+
+pub(super) fn run(context: &Context) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let peer = Peer::start(context, "node", free_addr()?)?;
+    for driver in DRIVERS {
+        let spec = GatewaySpec::before([&peer.addr]).args(["--driver", driver]);
+        let spec = spec.args(["--set", "runtime.access_log.path=/dev/null"]);
+        let gateway = spec.start(context, &format!("gateway-{driver}"))?;
+        match compare(&gateway) {
+            Ok(seen) => seen.judge(driver, &mut outcome),
+            Err(error) => outcome.case(format!("{driver} slow and fast clients together"), Err(error)),
+        }
+    }
+    Ok(outcome)
+}
+
+/// What a run has shown.
+struct Seen {
+    without: Vec<f64>,
+    with: Vec<f64>,
+    /// Peak over idle, bytes.
+    memory: u64,
+    /// Connections to the node while slow clients were there.
+    connections: f64,
+    failures: Result<()>,
+}
+
+impl Seen {
+    fn judge(self, driver: &str, outcome: &mut Outcome) {
+        let (without, with) = (median(&self.without), median(&self.with));
+        let share = with / without;
+        let figures = format!(
+            "{with:.0} of {without:.0} requests a second = {share:.2}; without {:.0?}, with {:.0?}; {} connections to the node",
+            self.without, self.with, self.connections
+        );
+        outcome.check(
+            format!("{driver} 64 fast clients keep {SHARE_MIN} of their rate ({figures})"),
+            share >= SHARE_MIN,
+            || "they do not".to_owned(),
+        );
+        let most = SLOW as u64 * WINDOW_BYTES;
+        outcome.check(
+            format!("{driver} {SLOW} slow clients cost at most {SLOW} windows ({})", mib(self.memory)),
+            self.memory <= most,
+            || format!("more than {}", mib(most)),
+        );
+        outcome.case(format!("{driver} no fast client sees a failure"), self.failures);
+    }
+}
+
+fn compare(gateway: &Gateway) -> Result<Seen> {
+    let load = Load::start(gateway.addr, &[FAST], OnClose::Reconnect);
+    load.wait_for_good(2000, SETTLE_LIMIT)?;
+    let memory = Memory::watch(gateway.server.pid())?;
+    let (mut without, mut with, mut connections) = (vec![rate(&load)], Vec::new(), 0.0);
+    for _ in 0..ROUNDS {
+        let slow = Slow::start(gateway.addr)?;
+        let served = poll("first byte for every slow client", SETTLE_LIMIT, || slow.served() == SLOW);
+        served.with_context(|| format!("{} of {SLOW} are served", slow.served()))?;
+        with.push(rate(&load));
+        connections = Metrics::of(gateway)?.sum("erlmcp_node_connections", &[]);
+        ensure!(slow.lost() == 0, "{} slow clients lost their connection", slow.lost());
+        slow.finish()?;
+        let fast = FAST.clients as f64;
+        poll("end of the slow clients' connections", SETTLE_LIMIT, || {
+            Metrics::of(gateway).is_ok_and(|now| now.sum("erlmcp_listener_connections", &[]) <= fast)
+        })?;
+        without.push(rate(&load));
+    }
+    let memory = memory.peak_over_idle()?;
+    let failures = load.finish()?.expect_no_failure();
+    Ok(Seen { without, with, memory, connections, failures })
+}
+
+/// Good replies a second over a span.
+fn rate(load: &Load) -> f64 {
+    let (before, began) = (load.good(), Instant::now());
+    // The span itself, not a wait for anything.
+    std::thread::sleep(SPAN);
+    (load.good() - before) as f64 / began.elapsed().as_secs_f64()
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => 0.0,
+        count if count % 2 == 1 => sorted[count / 2],
+        count => f64::midpoint(sorted[count / 2 - 1], sorted[count / 2]),
+    }
+}
+
+/// The slow clients, all read by one thread.
+struct Slow {
+    stop: Arc<AtomicBool>,
+    served: Arc<AtomicUsize>,
+    lost: Arc<AtomicUsize>,
+    thread: JoinHandle<()>,
+}
+
+impl Slow {
+    fn start(addr: SocketAddr) -> Result<Self> {
+        let clients = (0..SLOW).map(|_| slow_client(addr)).collect::<Result<Vec<_>>>()?;
+        let (stop, served, lost) = (Arc::default(), Arc::default(), Arc::default());
+        let (own_stop, own_served, own_lost) = (Arc::clone(&stop), Arc::clone(&served), Arc::clone(&lost));
+        let thread = std::thread::spawn(move || read_slowly(&clients, &own_stop, &own_served, &own_lost));
+        Ok(Self { stop, served, lost, thread })
+    }
+
+    /// Clients that have had a byte.
+    fn served(&self) -> usize {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    /// Clients whose connection has ended.
+    fn lost(&self) -> usize {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    fn finish(self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow!("the slow clients' thread panicked"))
+    }
+}
+
+fn slow_client(addr: SocketAddr) -> Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_recv_buffer_size(SLOW_BUFFER)?;
+    socket.connect(&addr.into()).context("connect a slow client")?;
+    let mut stream = TcpStream::from(socket);
+    stream.write_all(b"GET /bytes/1048576 HTTP/1.1\r\nHost: slow.test\r\n\r\n")?;
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}
+
+/// A byte of each, once a second.
+fn read_slowly(clients: &[TcpStream], stop: &AtomicBool, served: &AtomicUsize, lost: &AtomicUsize) {
+    let mut states = vec![(false, false); clients.len()];
+    while !stop.load(Ordering::Relaxed) {
+        let next = Instant::now() + Duration::from_secs(1);
+        for (mut client, (has_byte, is_lost)) in clients.iter().zip(&mut states) {
+            match client.read(&mut [0]) {
+                Ok(1..) if !*has_byte => {
+                    *has_byte = true;
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(1..) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) if !*is_lost => {
+                    *is_lost = true;
+                    lost.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(0) | Err(_) => {}
+            }
+        }
+        while Instant::now() < next && !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+}
