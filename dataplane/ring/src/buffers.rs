@@ -1,66 +1,132 @@
-//! Groups of receive buffers and the leases on them.
+//! Groups of receive buffers: who has which one, and the ring through which they go to the kernel.
 //!
-//! [`Book`] counts (pure); [`Group`] owns the memory and, under io_uring, the ring through which buffers go to
-//! the kernel. Invariants: a buffer is with the kernel, free, or leased, never two of them; memory under a lease
-//! is never written; returns become visible to the kernel at [`Group::publish`] alone, once per turn.
+//! [`Book`] counts (pure); [`Group`] owns the memory. Invariants: a buffer is with the kernel, free, or leased, never
+//! two of them; memory under a lease is never written; returns become visible to the kernel at [`Group::publish`]
+//! alone, once per turn.
 
 use std::cell::{Cell, RefCell};
-use std::ops::{Bound, Deref, RangeBounds};
+use std::ops::Index;
+use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
 
 use crate::config::GroupConfig;
+use crate::heap::Heap;
 use crate::sys::Mapping;
 
-/// No buffer, at the end of a queue.
-pub(crate) const NO_CODE: u16 = u16::MAX;
-/// Bits of a buffer's number in a code; the group is above.
-const BID_BITS: u32 = 14;
-/// Index of the group on the heap.
-pub(crate) const OVERFLOW: usize = 2;
-/// What the heap group may hold: buffers, and bytes in them.
-const OVERFLOW_COUNT: u16 = 4096;
-const OVERFLOW_BYTES_MAX: usize = 64 << 20;
-
-/// The groups of a shard: small, large, and the one on the heap.
-pub(crate) type Groups = [Rc<Group>; 3];
-
-/// A buffer of any group in 16 bits.
-pub(crate) const fn code(group: usize, bid: u16) -> u16 {
-    ((group as u16) << BID_BITS) | bid
+/// One of the groups of a shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum GroupId {
+    /// Many small buffers.
+    Small = 0,
+    /// Few large buffers.
+    Large = 1,
+    /// Copies, when one of the others runs short.
+    Heap = 2,
 }
 
-/// The group and buffer of a code.
-pub(crate) const fn decode(code: u16) -> (usize, u16) {
-    ((code >> BID_BITS) as usize, code & ((1 << BID_BITS) - 1))
+impl GroupId {
+    /// Those that the kernel fills.
+    pub(crate) const FILLED: [Self; 2] = [Self::Small, Self::Large];
+
+    #[inline]
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
 }
 
-#[derive(Default)]
+/// The groups of a shard.
+#[derive(Clone)]
+pub(crate) struct Groups([Rc<Group>; 3]);
+
+impl Groups {
+    /// With `rings` the buffers are meant for the kernel: [`Group::ring_entries`] is what to register.
+    ///
+    /// # Errors
+    /// When the memory cannot be mapped.
+    pub(crate) fn new(small: GroupConfig, large: GroupConfig, rings: bool) -> std::io::Result<Self> {
+        let small = Group::new(GroupId::Small, small, rings)?;
+        let large = Group::new(GroupId::Large, large, rings)?;
+        Ok(Self([Rc::new(small), Rc::new(large), Rc::new(Group::heap())]))
+    }
+
+    /// Those that the kernel fills.
+    pub(crate) fn filled(&self) -> impl Iterator<Item = &Rc<Group>> {
+        self.0[..2].iter()
+    }
+
+    /// Bytes of copies on the heap.
+    pub(crate) fn heap_used(&self) -> usize {
+        match &self[GroupId::Heap].memory {
+            Memory::Heap(heap) => heap.used(),
+            Memory::Mapped { .. } => 0,
+        }
+    }
+}
+
+impl Index<GroupId> for Groups {
+    type Output = Rc<Group>;
+
+    #[inline]
+    fn index(&self, id: GroupId) -> &Rc<Group> {
+        &self.0[id.index()]
+    }
+}
+
+/// A buffer of any group in 32 bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Code(u32);
+
+impl Code {
+    /// No buffer, at the end of a queue.
+    pub(crate) const NONE: Self = Self(u32::MAX);
+    const BID_BITS: u32 = 30;
+
+    pub(crate) const fn new(group: GroupId, bid: u32) -> Self {
+        Self(((group as u32) << Self::BID_BITS) | bid)
+    }
+
+    #[inline]
+    pub(crate) const fn parts(self) -> (GroupId, u32) {
+        let group = match self.0 >> Self::BID_BITS {
+            0 => GroupId::Small,
+            1 => GroupId::Large,
+            _ => GroupId::Heap,
+        };
+        (group, self.0 & ((1 << Self::BID_BITS) - 1))
+    }
+}
+
 struct Meta {
     refs: Cell<u32>,
     /// Length of what was received, and the next buffer in its connection's queue.
     len: Cell<u32>,
-    next: Cell<u16>,
+    next: Cell<Code>,
 }
 
-/// Who has which buffer.
+/// Who has which buffer of a group that the kernel fills.
 pub(crate) struct Book {
     meta: Box<[Meta]>,
     /// Neither leased nor with the kernel. The epoll driver takes from its end: the hottest buffer.
     free: RefCell<Vec<u16>>,
     leased: Cell<u32>,
     pinned: Cell<u32>,
+    /// A quarter, kept for connections that have nothing queued.
+    reserve: u32,
 }
 
 impl Book {
     pub(crate) fn new(count: u16) -> Self {
+        let meta = |_| Meta { refs: Cell::new(0), len: Cell::new(0), next: Cell::new(Code::NONE) };
         Self {
-            meta: (0..count).map(|_| Meta::default()).collect(),
+            meta: (0..count).map(meta).collect(),
             free: RefCell::new((0..count).rev().collect()),
             leased: Cell::new(0),
             pinned: Cell::new(0),
+            reserve: u32::from(count / 4).max(1),
         }
     }
 
@@ -77,6 +143,28 @@ impl Book {
         self.leased.get()
     }
 
+    /// Buffers above the reserve, which is kept for connections that have nothing queued.
+    pub(crate) fn spare(&self) -> u32 {
+        self.available().saturating_sub(self.reserve)
+    }
+
+    /// Nothing but the reserve is left.
+    #[inline]
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.available() <= self.reserve
+    }
+
+    /// A lease from the reserve is out: it is better copied away.
+    #[inline]
+    pub(crate) fn is_overdrawn(&self) -> bool {
+        self.available() < self.reserve
+    }
+
+    /// [`Self::is_scarce`] for a driver that takes buffers itself, before they count as leased.
+    pub(crate) fn is_short(&self) -> bool {
+        self.free.borrow().len() as u32 <= self.reserve
+    }
+
     /// Takes the free buffer that was used last.
     pub(crate) fn take_free(&self) -> Option<u16> {
         self.free.borrow_mut().pop()
@@ -88,12 +176,13 @@ impl Book {
     }
 
     /// Marks a filled buffer as leased once. False for an id that is not ours or is leased already.
+    #[inline]
     pub(crate) fn lease(&self, bid: u16, len: u32) -> bool {
         match self.meta.get(usize::from(bid)) {
             Some(meta) if meta.refs.get() == 0 => {
                 meta.refs.set(1);
                 meta.len.set(len);
-                meta.next.set(NO_CODE);
+                meta.next.set(Code::NONE);
                 self.leased.set(self.leased.get() + 1);
                 true
             }
@@ -101,39 +190,23 @@ impl Book {
         }
     }
 
-    fn retain(&self, bid: u16) {
-        let refs = &self.meta[usize::from(bid)].refs;
+    fn retain(&self, bid: u32) {
+        let refs = &self.meta[bid as usize].refs;
         debug_assert!(refs.get() > 0, "only a leased buffer is shared");
         refs.set(refs.get() + 1);
     }
 
-    /// Few are left: what is received now is better copied away.
-    pub(crate) fn is_scarce(&self) -> bool {
-        self.available() < (self.count() / 4).max(1)
-    }
-
-    /// Ends one lease; the last one frees the buffer, and is told.
-    fn release(&self, bid: u16) -> bool {
-        let refs = &self.meta[usize::from(bid)].refs;
+    /// Ends one lease; the last one frees the buffer.
+    #[inline]
+    fn release(&self, bid: u32) {
+        let refs = &self.meta[bid as usize].refs;
         debug_assert!(refs.get() > 0, "a lease ends once");
         refs.set(refs.get() - 1);
         if refs.get() == 0 {
             self.leased.set(self.leased.get() - 1);
-            self.free.borrow_mut().push(bid);
+            // A bid is one of `count`, which fits.
+            self.free.borrow_mut().push(bid as u16);
         }
-        refs.get() == 0
-    }
-
-    pub(crate) fn len_of(&self, bid: u16) -> u32 {
-        self.meta[usize::from(bid)].len.get()
-    }
-
-    pub(crate) fn next_of(&self, bid: u16) -> u16 {
-        self.meta[usize::from(bid)].next.get()
-    }
-
-    pub(crate) fn set_next(&self, bid: u16, next: u16) {
-        self.meta[usize::from(bid)].next.set(next);
     }
 
     /// Reserves `n` buffers for sends that may wait; refused beyond half of the group.
@@ -180,14 +253,17 @@ enum Memory {
     /// Buffers of one size, for the kernel.
     Mapped { mapping: Mapping, stride: usize },
     /// Each as long as what was copied into it.
-    Heap { buffers: RefCell<Vec<Box<[u8]>>>, bytes: Cell<usize> },
+    Heap(Heap),
 }
 
 /// One group of buffers. Lives as long as the last lease on it.
 pub(crate) struct Group {
+    id: GroupId,
     book: Book,
     memory: Memory,
     size: u32,
+    /// Bytes of each buffer that are offered now: all, or fewer while buffers are scarce.
+    offered: Cell<u32>,
     ring: Option<BufferRing>,
 }
 
@@ -199,8 +275,7 @@ fn stride_of(size: u32) -> usize {
 }
 
 impl Group {
-    /// With `ring` the buffers are meant for the kernel: [`Self::ring_entries`] is what to register.
-    pub(crate) fn new(config: GroupConfig, ring: bool) -> std::io::Result<Self> {
+    fn new(id: GroupId, config: GroupConfig, ring: bool) -> std::io::Result<Self> {
         let stride = stride_of(config.size);
         let mapping = Mapping::new(stride * usize::from(config.count))?;
         let ring = if ring {
@@ -211,7 +286,20 @@ impl Group {
             None
         };
         let memory = Memory::Mapped { mapping, stride };
-        Ok(Self { book: Book::new(config.count), memory, size: config.size, ring })
+        let (book, size) = (Book::new(config.count), config.size);
+        Ok(Self { id, book, memory, size, offered: Cell::new(size), ring })
+    }
+
+    /// The group that takes copies when another one runs short, so that connections that nobody reads, or whose
+    /// tasks hold on to what they received, cannot take the last buffers from all others.
+    fn heap() -> Self {
+        let memory = Memory::Heap(Heap::new());
+        let (book, size) = (Book::new(0), u32::MAX);
+        Self { id: GroupId::Heap, book, memory, size, offered: Cell::new(size), ring: None }
+    }
+
+    pub(crate) fn id(&self) -> GroupId {
+        self.id
     }
 
     pub(crate) fn book(&self) -> &Book {
@@ -222,61 +310,88 @@ impl Group {
         self.size
     }
 
+    /// How much of a buffer the next receives may fill.
+    pub(crate) fn offer(&self, bytes: u32) {
+        self.offered.set(bytes.min(self.size));
+    }
+
+    pub(crate) fn offered(&self) -> u32 {
+        self.offered.get()
+    }
+
     /// Address and number of the entries to register.
     pub(crate) fn ring_entries(&self) -> Option<(u64, u16)> {
         self.ring.as_ref().map(|ring| (ring.entries.at() as u64, ring.mask + 1))
     }
 
-    /// The group that takes copies when another one runs short, so that connections that nobody reads, or whose
-    /// tasks hold on to what they received, cannot take the last buffers from all others.
-    pub(crate) fn overflow() -> Self {
-        let memory = Memory::Heap { buffers: RefCell::new(Vec::new()), bytes: Cell::new(0) };
-        Self { book: Book::new(OVERFLOW_COUNT), memory, size: u32::MAX, ring: None }
+    /// Copies a leased buffer into `heap`; `None` when its bound is reached.
+    pub(crate) fn copy_to(&self, heap: &Self, bid: u16) -> Option<u32> {
+        let Memory::Heap(heap) = &heap.memory else { return None };
+        let (at, len) = self.received(u32::from(bid));
+        // SAFETY: the buffer has at least `len` bytes, all initialized, and nobody writes it while it is leased.
+        heap.copy_in(unsafe { std::slice::from_raw_parts(at.as_ptr(), len as usize) })
     }
 
-    /// Copies `bytes` into a leased buffer of the heap group; `None` when its bounds are reached.
-    pub(crate) fn copy_in(&self, bytes: &[u8]) -> Option<u16> {
-        let Memory::Heap { buffers, bytes: used } = &self.memory else { return None };
-        if used.get() + bytes.len() > OVERFLOW_BYTES_MAX {
-            return None;
+    pub(crate) fn retain(&self, bid: u32) {
+        match &self.memory {
+            Memory::Mapped { .. } => self.book.retain(bid),
+            Memory::Heap(heap) => heap.retain(bid),
         }
-        let bid = self.book.take_free()?;
-        let mut buffers = buffers.borrow_mut();
-        let at = usize::from(bid);
-        if buffers.len() <= at {
-            buffers.resize_with(at + 1, Box::default);
-        }
-        buffers[at] = bytes.into();
-        used.set(used.get() + bytes.len());
-        self.book.lease(bid, bytes.len() as u32).then_some(bid)
     }
 
     /// Ends one lease on a buffer.
-    pub(crate) fn release(&self, bid: u16) {
-        let freed = self.book.release(bid);
-        if let (true, Memory::Heap { buffers, bytes }) = (freed, &self.memory) {
-            let buffer = std::mem::take(&mut buffers.borrow_mut()[usize::from(bid)]);
-            bytes.set(bytes.get() - buffer.len());
+    #[inline]
+    pub(crate) fn release(&self, bid: u32) {
+        match &self.memory {
+            Memory::Mapped { .. } => self.book.release(bid),
+            Memory::Heap(heap) => heap.release(bid),
         }
     }
 
-    /// The bytes received into a leased buffer.
-    pub(crate) fn received(&self, bid: u16) -> &[u8] {
-        let len = self.book.len_of(bid).min(self.size) as usize;
-        // SAFETY: the buffer has at least `len` bytes, all initialized, and nobody writes it while it is leased.
-        unsafe { std::slice::from_raw_parts(self.at(bid), len) }
-    }
-
-    /// Where a buffer begins.
-    pub(crate) fn at(&self, bid: u16) -> *mut u8 {
+    /// Where the bytes received into a leased buffer are, and how many.
+    #[inline]
+    pub(crate) fn received(&self, bid: u32) -> (NonNull<u8>, u32) {
         match &self.memory {
             Memory::Mapped { mapping, stride } => {
-                debug_assert!(u32::from(bid) < self.book.count());
+                let len = self.book.meta[bid as usize].len.get().min(self.size);
+                // SAFETY: `bid` is below the number of buffers that the memory was made for: it indexed the book.
+                (unsafe { mapping.start().add(bid as usize * stride) }, len)
+            }
+            Memory::Heap(heap) => heap.received(bid),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn len_of(&self, bid: u32) -> u32 {
+        match &self.memory {
+            Memory::Mapped { .. } => self.book.meta[bid as usize].len.get(),
+            Memory::Heap(heap) => heap.received(bid).1,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn next_of(&self, bid: u32) -> Code {
+        match &self.memory {
+            Memory::Mapped { .. } => self.book.meta[bid as usize].next.get(),
+            Memory::Heap(heap) => heap.next_of(bid),
+        }
+    }
+
+    pub(crate) fn set_next(&self, bid: u32, next: Code) {
+        match &self.memory {
+            Memory::Mapped { .. } => self.book.meta[bid as usize].next.set(next),
+            Memory::Heap(heap) => heap.set_next(bid, next),
+        }
+    }
+
+    /// Where a buffer that the kernel or a driver may fill begins.
+    pub(crate) fn at(&self, bid: u16) -> *mut u8 {
+        match &self.memory {
+            Memory::Mapped { mapping, stride } if u32::from(bid) < self.book.count() => {
                 // SAFETY: `bid` is below the number of buffers that the memory was made for.
                 unsafe { mapping.at().add(usize::from(bid) * stride) }
             }
-            // A box does not move with the vector that holds it.
-            Memory::Heap { buffers, .. } => buffers.borrow()[usize::from(bid)].as_ptr().cast_mut(),
+            _ => std::ptr::null_mut(),
         }
     }
 
@@ -293,7 +408,7 @@ impl Group {
             // SAFETY: behind the tail lies nothing that the kernel reads: at most `count` buffers exist, each once.
             let entry = unsafe { &mut *entry };
             entry.set_addr(self.at(bid) as u64);
-            entry.set_len(self.size);
+            entry.set_len(self.offered.get());
             entry.set_bid(bid);
             ring.tail.set(tail.wrapping_add(1));
         }
@@ -301,100 +416,10 @@ impl Group {
     }
 }
 
-/// Received bytes in a buffer that goes back when the last lease on it is dropped.
-pub struct Lease {
-    group: Rc<Group>,
-    at: u32,
-    len: u32,
-    bid: u16,
-    index: u8,
-}
-
-const _: () = assert!(size_of::<Lease>() <= 24);
-
-impl Lease {
-    /// Takes over one reference that the book already counts.
-    pub(crate) fn new(group: &Rc<Group>, index: usize, bid: u16) -> Self {
-        let len = group.book.len_of(bid).min(group.size);
-        Self { group: Rc::clone(group), at: 0, len, bid, index: index as u8 }
-    }
-
-    /// The index of its group.
-    pub(crate) fn group_index(&self) -> usize {
-        usize::from(self.index)
-    }
-
-    /// Forgets the first `n` bytes.
-    ///
-    /// # Panics
-    /// If there are fewer.
-    pub fn advance(&mut self, n: usize) {
-        assert!(n <= self.len as usize, "advance by {n} in a lease of {}", self.len);
-        self.at += n as u32;
-        self.len -= n as u32;
-    }
-
-    /// Another lease on a part of the same buffer.
-    ///
-    /// # Panics
-    /// If the range is outside.
-    #[must_use]
-    pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
-        let start = match range.start_bound() {
-            Bound::Included(n) => *n,
-            Bound::Excluded(n) => n + 1,
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(n) => n + 1,
-            Bound::Excluded(n) => *n,
-            Bound::Unbounded => self.len as usize,
-        };
-        assert!(start <= end && end <= self.len as usize, "slice {start}..{end} of a lease of {}", self.len);
-        self.group.book.retain(self.bid);
-        Self {
-            group: Rc::clone(&self.group),
-            at: self.at + start as u32,
-            len: (end - start) as u32,
-            bid: self.bid,
-            index: self.index,
-        }
-    }
-
-    /// Keeps the first `n` bytes.
-    pub fn truncate(&mut self, n: usize) {
-        self.len = self.len.min(u32::try_from(n).unwrap_or(u32::MAX));
-    }
-}
-
-impl Deref for Lease {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        // SAFETY: `at` never exceeds the received length, which never exceeds the buffer.
-        let at = unsafe { self.group.at(self.bid).add(self.at as usize) };
-        // SAFETY: `at + len` is inside the buffer, which was filled so far (zeroed memory otherwise) and which
-        // nobody writes while it is leased; the group keeps the memory mapped.
-        unsafe { std::slice::from_raw_parts(at, self.len as usize) }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.group.release(self.bid);
-    }
-}
-
-impl std::fmt::Debug for Lease {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Lease({} bytes)", self.len)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lease::Lease;
     use proptest::prelude::*;
 
     #[test]
@@ -408,23 +433,8 @@ mod tests {
     }
 
     #[test]
-    fn copies_are_bounded_and_freed() {
-        let group = Rc::new(Group::overflow());
-        let half = vec![7; OVERFLOW_BYTES_MAX / 2];
-        let leases: Vec<Lease> =
-            (0..2).map(|_| Lease::new(&group, OVERFLOW, group.copy_in(&half).expect("fits"))).collect();
-        assert_eq!(group.copy_in(b"x"), None, "no byte beyond the bound");
-        assert!(*leases[1] == half[..]);
-        drop(leases);
-        assert_eq!(group.book().leased(), 0);
-        let bids: Vec<u16> = (0..OVERFLOW_COUNT).map(|_| group.copy_in(b"x").expect("fits")).collect();
-        assert_eq!(group.copy_in(b"x"), None, "no buffer beyond the bound");
-        bids.into_iter().for_each(|bid| group.release(bid));
-    }
-
-    #[test]
     fn returns_reach_the_kernel_with_one_store_per_turn() {
-        let group = Group::new(GroupConfig { count: 4, size: 64 }, true).expect("memory");
+        let group = Group::new(GroupId::Small, GroupConfig { count: 4, size: 64 }, true).expect("memory");
         let tail = || {
             let ring = group.ring.as_ref().expect("a ring");
             // SAFETY: the base of the mapped entries.
@@ -436,7 +446,7 @@ mod tests {
         assert_eq!(tail(), 4);
         for bid in [2, 0, 3] {
             assert!(group.book().lease(bid, 1));
-            group.release(bid);
+            group.release(u32::from(bid));
             assert_eq!(tail(), 4, "not before the turn's end");
         }
         group.publish();
@@ -452,6 +462,27 @@ mod tests {
     }
 
     #[test]
+    fn a_quarter_is_a_reserve() {
+        let book = Book::new(8);
+        for leased in 1..=8u32 {
+            assert!(book.lease(leased as u16 - 1, 1));
+            assert_eq!(book.spare(), 6u32.saturating_sub(leased));
+            assert_eq!((book.is_scarce(), book.is_overdrawn()), (leased >= 6, leased > 6), "{leased} leased");
+        }
+    }
+
+    #[test]
+    fn codes_round_trip() {
+        for group in [GroupId::Small, GroupId::Large, GroupId::Heap] {
+            for bid in [0, 1, 16383, (1 << 30) - 2] {
+                let code = Code::new(group, bid);
+                assert_eq!(code.parts(), (group, bid));
+                assert_ne!(code, Code::NONE);
+            }
+        }
+    }
+
+    #[test]
     fn pins_stop_at_half() {
         let book = Book::new(8);
         assert!(book.pin(3) && book.pin(1) && !book.pin(1));
@@ -462,7 +493,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_buffer_is_in_one_place(ops in prop::collection::vec(any::<(u8, u8)>(), 1..300)) {
-            let group = Rc::new(Group::new(GroupConfig { count: 8, size: 64 }, false).expect("memory"));
+            let group = Rc::new(Group::new(GroupId::Small, GroupConfig { count: 8, size: 64 }, false).expect("memory"));
             let book = group.book();
             let mut leases: Vec<Lease> = Vec::new();
             for (op, pick) in ops {
@@ -470,7 +501,7 @@ mod tests {
                     0 => if let Some(bid) = book.take_free() {
                         prop_assert!(book.lease(bid, 10));
                         prop_assert!(!book.lease(bid, 10));
-                        leases.push(Lease::new(&group, 0, bid));
+                        leases.push(Lease::new(&group, u32::from(bid)));
                     },
                     1 if !leases.is_empty() => {
                         let part = leases[usize::from(pick) % leases.len()].slice(2..6);
@@ -486,7 +517,7 @@ mod tests {
                         leases.swap_remove(usize::from(pick) % leases.len());
                     },
                 }
-                let mut bids: Vec<u16> = leases.iter().map(|l| l.bid).collect();
+                let mut bids: Vec<u16> = leases.iter().map(|l| l.bid() as u16).collect();
                 bids.sort_unstable();
                 bids.dedup();
                 prop_assert_eq!(bids.len() as u32, book.leased());

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::buffers::GroupId;
 use crate::time::Clock;
 
 /// Which driver carries a shard.
@@ -63,10 +64,10 @@ pub enum RecvMode {
 }
 
 impl RecvMode {
-    pub(crate) const fn group(self) -> usize {
+    pub(crate) const fn group(self) -> GroupId {
         match self {
-            Self::Small => 0,
-            Self::Large => 1,
+            Self::Small => GroupId::Small,
+            Self::Large => GroupId::Large,
         }
     }
 }

@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::addr::PeerAddr;
-use crate::buffers::Lease;
 use crate::config::RecvMode;
 use crate::error::IoError;
+use crate::lease::Lease;
 use crate::send::{SendList, Sent};
 use crate::shard::Handle;
 use crate::slab::Key;
@@ -78,6 +78,19 @@ impl Conn {
     #[inline]
     pub fn poll_sent(&self) -> Poll<Sent> {
         self.handle.io().poll_sent(self.key)
+    }
+
+    /// Lets go of the send that was started: its memory goes back to the pool when it has ended, and nobody is woken.
+    /// If it fails, receiving fails. Before the next [`Self::start_send`] wait with [`Self::poll_send_free`].
+    #[inline]
+    pub fn release_sent(&self) {
+        self.handle.io().release_sent(self.key);
+    }
+
+    /// Ready when no send is in flight.
+    #[inline]
+    pub fn poll_send_free(&self) -> Poll<()> {
+        self.handle.io().poll_send_free(self.key)
     }
 
     /// [`Self::start_send`] and [`Self::poll_sent`] in one.

@@ -221,19 +221,22 @@ impl Epoll {
         self.recvs = list;
     }
 
-    /// Reads until short, until the window or the number of leases is full, or until there is no buffer.
+    /// Reads until short, until the window or the number of leases is full, or until there is no buffer; a single
+    /// piece while buffers are scarce.
     fn receive(&self, key: Key, slot: &mut ConnSlot, events: &mut Vec<Event>) {
         let data = user_data(Op::Recv, key);
-        let index = slot.armed_group();
-        let group = &self.groups[index];
+        let id = slot.armed_group();
+        let group = &self.groups[id];
         let (mut bytes, mut count) = (slot.queue.bytes(), slot.queue.count());
         loop {
+            let short = group.book().is_short();
             let Some(bid) = group.book().take_free() else {
                 events.push(Event { user_data: data, result: -libc::ENOBUFS, flags: 0 });
                 return;
             };
-            // SAFETY: a free buffer is ours alone and `size` bytes long.
-            let result = unsafe { sys::recv(slot.fd, group.at(bid), group.size() as usize) };
+            let len = if short { group.offered() } else { group.size() };
+            // SAFETY: a free buffer is ours alone and `size` bytes long; no more is ever offered.
+            let result = unsafe { sys::recv(slot.fd, group.at(bid), len as usize) };
             let n = match result {
                 Ok(n) => n as u32,
                 Err(error) => {
@@ -253,11 +256,11 @@ impl Epoll {
             }
             bytes += n;
             count += 1;
-            let drained = n < group.size() && !slot.bits.has(Bits::HANGUP);
+            let drained = n < len && !slot.bits.has(Bits::HANGUP);
             if drained {
                 slot.bits.clear(Bits::READABLE);
             }
-            let full = bytes >= self.window || count >= self.leases_max[index];
+            let full = short || bytes >= self.window || count >= self.leases_max[id.index()];
             let more = if full { 0 } else { F_MORE };
             events.push(Event {
                 user_data: data,

@@ -6,11 +6,10 @@
 use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::buffers::{Group, Groups};
+use crate::buffers::{GroupId, Groups};
 use crate::config::{DriverChoice, DriverKind, ShardConfig};
 use crate::slab::Key;
 use crate::stats::RingStats;
@@ -174,20 +173,19 @@ impl Trial {
 
 fn exercise(cfg: &ShardConfig, flags: u32, credit: bool) -> Result<(), FallbackReason> {
     let ring = build(flags, cfg.sq_entries, cfg.cq_entries).map_err(FallbackReason::os("set up a ring"))?;
-    let group = |config| Group::new(config, true).map(Rc::new).map_err(FallbackReason::os("map buffers"));
-    let groups = [group(cfg.small)?, group(cfg.large)?, Rc::new(Group::overflow())];
+    let groups = Groups::new(cfg.small, cfg.large, true).map_err(FallbackReason::os("map buffers"))?;
     let eventfd = sys::eventfd().map_err(FallbackReason::os("make an eventfd"))?;
     let stats = Arc::new(RingStats::default());
     let uring = Uring::new(ring, flags, credit, &groups, eventfd.as_raw_fd(), &stats)
         .map_err(FallbackReason::os("register buffer rings"))?;
     let mut trial = Trial { uring, groups, events: Vec::new() };
-    let result = (0..2).try_for_each(|group| exercise_group(&mut trial, group, credit));
+    let result = GroupId::FILLED.into_iter().try_for_each(|group| exercise_group(&mut trial, group, credit));
     trial.end();
     result
 }
 
 /// Receives twice by one multishot receive, and ends it: by its credit, or by a cancellation.
-fn exercise_group(trial: &mut Trial, group: usize, credit: bool) -> Result<(), FallbackReason> {
+fn exercise_group(trial: &mut Trial, group: GroupId, credit: bool) -> Result<(), FallbackReason> {
     const RECV: &str = "receive by a multishot receive into a buffer ring";
     const CANCEL: &str = "cancel a multishot receive";
     let (ours, theirs) = sys::socketpair().map_err(FallbackReason::os("make a socket pair"))?;
@@ -207,7 +205,7 @@ fn exercise_group(trial: &mut Trial, group: usize, credit: bool) -> Result<(), F
         if !book.lease(bid, 2) {
             return Err(FallbackReason::new(RECV, 0));
         }
-        trial.groups[group].release(bid);
+        trial.groups[group].release(u32::from(bid));
         trial.groups[group].publish();
     }
     if credit {

@@ -9,8 +9,9 @@ use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::buffers::Lease;
+use crate::buffers::GroupId;
 use crate::error::IoError;
+use crate::lease::Lease;
 use crate::sys::RawAddr;
 
 /// Leases up to this long are copied behind the head: one SEND is cheaper than a vector (measured: 1.06 to 1.11).
@@ -98,12 +99,14 @@ impl Block {
         parts + self.copied.len().saturating_sub(self.settled)
     }
 
-    /// Leases per group.
-    pub(crate) fn leases(&self) -> [u32; 3] {
-        let mut count = [0; 3];
+    /// Leases of the small and of the large group.
+    pub(crate) fn leases(&self) -> [u32; 2] {
+        let mut count = [0; 2];
         for part in &self.parts {
-            if let Part::Leased(lease) = part {
-                count[lease.group_index()] += 1;
+            if let Part::Leased(lease) = part
+                && lease.group_id() != GroupId::Heap
+            {
+                count[lease.group_id().index()] += 1;
             }
         }
         count

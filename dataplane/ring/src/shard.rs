@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::addr::SockAddr;
-use crate::buffers::{Group, Groups};
+use crate::buffers::{GroupId, Groups};
 use crate::config::{DriverKind, RecvMode, ShardConfig};
 use crate::conn::Conn;
 use crate::epoll::Epoll;
@@ -78,9 +78,7 @@ impl Shard {
     pub fn new(cfg: &ShardConfig, chosen: &Chosen) -> Result<Self, StartError> {
         cfg.check().map_err(StartError::Config)?;
         let in_kernel = chosen.kind == DriverKind::IoUring;
-        let group =
-            |config| Group::new(config, in_kernel).map(Rc::new).map_err(StartError::os("map buffers"));
-        let groups = [group(cfg.small)?, group(cfg.large)?, Rc::new(Group::overflow())];
+        let groups = Groups::new(cfg.small, cfg.large, in_kernel).map_err(StartError::os("map buffers"))?;
         let stats = Arc::new(RingStats::default());
         let eventfd = sys::eventfd().map_err(StartError::os("make an eventfd"))?;
         let remote = Arc::new(Remote::new(eventfd, Arc::clone(&stats)));
@@ -474,7 +472,7 @@ impl Handle {
     /// Buffers outside the kernel now, small and large.
     #[must_use]
     pub fn leases_out(&self) -> [u32; 2] {
-        [self.0.groups[0].book().leased(), self.0.groups[1].book().leased()]
+        GroupId::FILLED.map(|id| self.0.groups[id].book().leased())
     }
 
     /// The next number of the shard's own generator (SplitMix64). Not for secrets.

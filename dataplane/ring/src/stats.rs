@@ -62,11 +62,15 @@ pub struct RingStats {
     pub leases_small: Stat,
     /// Gauge: large buffers outside the kernel.
     pub leases_large: Stat,
+    /// Gauge: bytes of copies that stand in for buffers while these are scarce, bookkeeping included.
+    pub heap_bytes: Stat,
+    /// Connections that had something queued and were not received from while buffers were scarce.
+    pub held_back: Stat,
     /// Sends handed to the kernel.
     pub sends: Stat,
     /// Sends that the kernel took only in part.
     pub partial_sends: Stat,
-    /// Bytes copied out of leases so that a slow reader does not pin them.
+    /// Bytes copied out of buffers: of sends that a slow reader blocks, and of what came while buffers were scarce.
     pub spilled_bytes: Stat,
     /// Wakes from other threads that needed a system call.
     pub wakes_sent: Stat,

@@ -274,6 +274,10 @@ impl Mapping {
     pub(crate) fn at(&self) -> *mut u8 {
         self.at.as_ptr()
     }
+
+    pub(crate) fn start(&self) -> std::ptr::NonNull<u8> {
+        self.at
+    }
 }
 
 impl Drop for Mapping {

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{OwnedFd, RawFd};
 
-use crate::buffers::{Groups, NO_CODE, code, decode};
+use crate::buffers::{Code, GroupId, Groups};
 use crate::error::IoError;
 use crate::exec::NO_TASK;
 use crate::listener::Accepted;
@@ -117,6 +117,10 @@ impl Bits {
     pub(crate) const IN_SEND_LIST: u32 = 1 << 20;
     /// epoll: waits for room to write.
     pub(crate) const WAIT_WRITE: u32 = 1 << 21;
+    /// Nobody waits for the send in flight: its block goes back to the pool when it has ended.
+    pub(crate) const RELEASED: u32 = 1 << 22;
+    /// Is in the list of those that go on receiving once buffers are no longer scarce.
+    pub(crate) const PARKED: u32 = 1 << 23;
 
     #[inline]
     pub(crate) const fn has(self, bits: u32) -> bool {
@@ -144,15 +148,15 @@ impl Bits {
 /// Received buffers that their owner has not taken yet, linked through the books of their groups.
 #[derive(Clone, Copy)]
 pub(crate) struct Queue {
-    head: u16,
-    tail: u16,
-    count: u16,
+    head: Code,
+    tail: Code,
     bytes: u32,
+    count: u16,
 }
 
 impl Queue {
     pub(crate) const fn new() -> Self {
-        Self { head: NO_CODE, tail: NO_CODE, count: 0, bytes: 0 }
+        Self { head: Code::NONE, tail: Code::NONE, bytes: 0, count: 0 }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -167,30 +171,35 @@ impl Queue {
         self.bytes
     }
 
-    /// Appends a buffer that its book has just leased.
-    pub(crate) fn push(&mut self, groups: &Groups, group: usize, bid: u16) {
-        let code = code(group, bid);
+    /// Appends a buffer of `len` bytes that its group has just leased.
+    #[inline]
+    pub(crate) fn push(&mut self, groups: &Groups, group: GroupId, bid: u32, len: u32) {
+        let code = Code::new(group, bid);
         if self.is_empty() {
             self.head = code;
         } else {
-            let (tail_group, tail) = decode(self.tail);
-            groups[tail_group].book().set_next(tail, code);
+            let (tail_group, tail) = self.tail.parts();
+            groups[tail_group].set_next(tail, code);
         }
         self.tail = code;
         self.count += 1;
-        self.bytes += groups[group].book().len_of(bid);
+        self.bytes += len;
     }
 
     /// Takes the first buffer: its group and number.
-    pub(crate) fn pop(&mut self, groups: &Groups) -> Option<(usize, u16)> {
+    #[inline]
+    pub(crate) fn pop(&mut self, groups: &Groups) -> Option<(GroupId, u32)> {
         if self.is_empty() {
             return None;
         }
-        let (group, bid) = decode(self.head);
-        let book = groups[group].book();
-        self.head = book.next_of(bid);
+        let (group, bid) = self.head.parts();
         self.count -= 1;
-        self.bytes -= book.len_of(bid);
+        if self.count == 0 {
+            self.bytes = 0;
+        } else {
+            self.head = groups[group].next_of(bid);
+            self.bytes -= groups[group].len_of(bid);
+        }
         Some((group, bid))
     }
 }
@@ -213,9 +222,9 @@ pub(crate) struct ConnSlot {
 const _: () = assert!(Slab::<ConnSlot>::slot_bytes() <= 96);
 
 impl ConnSlot {
-    pub(crate) fn new(fd: RawFd, large: bool) -> Self {
+    pub(crate) fn new(fd: RawFd, group: GroupId) -> Self {
         let mut bits = Bits::default();
-        if large {
+        if group == GroupId::Large {
             bits.set(Bits::WANT_LARGE);
         }
         Self {
@@ -231,13 +240,15 @@ impl ConnSlot {
     }
 
     /// The group to arm for.
-    pub(crate) fn wanted_group(&self) -> usize {
-        usize::from(self.bits.has(Bits::WANT_LARGE))
+    #[inline]
+    pub(crate) fn wanted_group(&self) -> GroupId {
+        if self.bits.has(Bits::WANT_LARGE) { GroupId::Large } else { GroupId::Small }
     }
 
     /// The group that the receive in flight takes from.
-    pub(crate) fn armed_group(&self) -> usize {
-        usize::from(self.bits.has(Bits::ARMED_LARGE))
+    #[inline]
+    pub(crate) fn armed_group(&self) -> GroupId {
+        if self.bits.has(Bits::ARMED_LARGE) { GroupId::Large } else { GroupId::Small }
     }
 
     /// No more will be received.
@@ -312,10 +323,8 @@ impl ListenerSlot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::buffers::Group;
     use crate::config::GroupConfig;
     use proptest::prelude::*;
-    use std::rc::Rc;
 
     #[test]
     fn user_data_round_trips() {
@@ -329,16 +338,22 @@ mod tests {
         #[test]
         fn queues_keep_order_across_groups(ops in prop::collection::vec(any::<(bool, bool, u8)>(), 1..200)) {
             let config = GroupConfig { count: 16, size: 64 };
-            let group = || Rc::new(Group::new(config, false).expect("memory"));
-            let groups = [group(), group(), Rc::new(Group::overflow())];
+            let groups = Groups::new(config, config, false).expect("memory");
             let mut queue = Queue::new();
             let mut model = VecDeque::new();
             for (push, large, len) in ops {
-                let g = usize::from(large);
-                if let (true, Some(bid)) = (push, groups[g].book().take_free()) {
-                    prop_assert!(groups[g].book().lease(bid, u32::from(len % 64)));
-                    queue.push(&groups, g, bid);
-                    model.push_back((g, bid, u32::from(len % 64)));
+                let mut group = if large { GroupId::Large } else { GroupId::Small };
+                let len = u32::from(len % 64);
+                if let (true, Some(bid)) = (push, groups[group].book().take_free()) {
+                    prop_assert!(groups[group].book().lease(bid, len));
+                    let mut id = u32::from(bid);
+                    if len % 3 == 0 {
+                        let copy = groups[group].copy_to(&groups[GroupId::Heap], bid).expect("fits");
+                        groups[group].release(id);
+                        (group, id) = (GroupId::Heap, copy);
+                    }
+                    queue.push(&groups, group, id, len);
+                    model.push_back((group, id, len));
                 } else {
                     let popped = queue.pop(&groups);
                     prop_assert_eq!(popped, model.pop_front().map(|(g, bid, _)| (g, bid)));

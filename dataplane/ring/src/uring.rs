@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use io_uring::squeue::Entry;
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
-use io_uring::{EnterFlags, IoUring, opcode};
+use io_uring::{EnterFlags, IoUring, opcode, squeue};
 
-use crate::buffers::{Group, Groups};
+use crate::buffers::{Group, GroupId, Groups};
 use crate::slab::Key;
 use crate::stats::RingStats;
 use crate::table::{Event, Op, user_data};
@@ -74,7 +74,7 @@ fn set_recv_credit(entry: &mut Entry, credit: u32) {
 }
 
 /// A multishot receive into a buffer group, with an optional credit.
-pub(crate) fn recv_entry(fd: RawFd, group: usize, credit: Option<u32>) -> Entry {
+fn recv_entry(fd: RawFd, group: GroupId, credit: Option<u32>) -> Entry {
     let mut entry = opcode::RecvMulti::new(Fd(fd), group as u16).build();
     if let Some(credit) = credit {
         set_recv_credit(&mut entry, credit);
@@ -83,10 +83,10 @@ pub(crate) fn recv_entry(fd: RawFd, group: usize, credit: Option<u32>) -> Entry 
 }
 
 /// Registers a group's ring of buffers under its index.
-pub(crate) fn register_group(ring: &IoUring, index: usize, group: &Group) -> io::Result<()> {
+fn register_group(ring: &IoUring, group: &Group) -> io::Result<()> {
     let Some((at, entries)) = group.ring_entries() else { return Ok(()) };
     // SAFETY: the entries stay mapped until the group is dropped, and that is after the ring (see `Uring::drop`).
-    unsafe { ring.submitter().register_buf_ring_with_flags(at, entries, index as u16, 0) }
+    unsafe { ring.submitter().register_buf_ring_with_flags(at, entries, group.id() as u16, 0) }
 }
 
 pub(crate) struct Uring {
@@ -115,8 +115,8 @@ impl Uring {
         wake_fd: RawFd,
         stats: &Arc<RingStats>,
     ) -> io::Result<Self> {
-        for (index, group) in groups.iter().enumerate() {
-            register_group(&ring, index, group)?;
+        for group in groups.filled() {
+            register_group(&ring, group)?;
             group.publish();
         }
         let no_iowait = ring.params().is_feature_no_iowait();
@@ -172,9 +172,16 @@ impl Uring {
         self.push(entry, Op::Wake, Key { index: 0, generation: 0 });
     }
 
-    pub(crate) fn recv(&mut self, key: Key, fd: RawFd, group: usize, credit: u32) {
+    pub(crate) fn recv(&mut self, key: Key, fd: RawFd, group: GroupId, credit: u32) {
         let credit = self.recv_credit.then_some(credit);
         self.push(recv_entry(fd, group, credit), Op::Recv, key);
+    }
+
+    /// Receives into one buffer and no more.
+    pub(crate) fn recv_once(&mut self, key: Key, fd: RawFd, group: GroupId) {
+        // A length of zero takes the whole buffer.
+        let recv = opcode::Recv::new(Fd(fd), std::ptr::null_mut(), 0).buf_group(group as u16).build();
+        self.push(recv.flags(squeue::Flags::BUFFER_SELECT), Op::Recv, key);
     }
 
     /// Sends one piece; the bytes belong to the connection's block in the operation table.
@@ -299,9 +306,9 @@ impl Uring {
 
     /// Closes the ring after its last completion.
     pub(crate) fn finish(self) {
-        for index in 0..2u16 {
+        for group in self.groups.filled() {
             // Fails only if it was never registered; the ring's own end would do the same.
-            let _ = self.ring.submitter().unregister_buf_ring(index);
+            let _ = self.ring.submitter().unregister_buf_ring(group.id() as u16);
         }
     }
 

@@ -41,7 +41,7 @@ impl Io {
     }
 
     fn insert(&mut self, socket: OwnedFd, mode: RecvMode) -> Key {
-        self.conns.insert(ConnSlot::new(socket.into_raw_fd(), mode.group() == 1))
+        self.conns.insert(ConnSlot::new(socket.into_raw_fd(), mode.group()))
     }
 
     fn register(&mut self, key: Key) -> io::Result<()> {
@@ -131,8 +131,8 @@ impl Io {
     /// The owner is gone: ends everything, and closes the descriptor after the last completion.
     pub(crate) fn close(&mut self, key: Key) {
         let Some(slot) = self.conns.get_mut(key) else { return };
-        while let Some((group, bid)) = slot.queue.pop(&self.groups) {
-            self.groups[group].release(bid);
+        while let Some((id, bid)) = slot.queue.pop(&self.groups) {
+            self.groups[id].release(bid);
         }
         slot.bits.set(Bits::CLOSING);
         (slot.recv_task, slot.send_task) = (NO_TASK, NO_TASK);
@@ -159,7 +159,7 @@ impl Io {
         let busy = Bits::ARMED | Bits::SENDING | Bits::CONNECTING | Bits::CANCEL_FD | Bits::WAIT_WRITE;
         slot.bits.clear(busy);
         if let Some(mut block) = slot.send.take() {
-            for (group, pinned) in self.groups.iter().zip(std::mem::take(&mut block.pinned)) {
+            for (group, pinned) in self.groups.filled().zip(std::mem::take(&mut block.pinned)) {
                 group.book().unpin(pinned);
             }
             self.pool.put(block);
@@ -218,7 +218,7 @@ impl Io {
             && let Some(block) = &mut slot.send
         {
             block.result = Err(IoError::Closed);
-            for (group, pinned) in self.groups.iter().zip(std::mem::take(&mut block.pinned)) {
+            for (group, pinned) in self.groups.filled().zip(std::mem::take(&mut block.pinned)) {
                 group.book().unpin(pinned);
             }
         }

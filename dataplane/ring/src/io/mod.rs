@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::buffers::Groups;
+use crate::buffers::{GroupId, Groups};
 use crate::config::{KeepAlive, ShardConfig};
 use crate::epoll::{Epoll, Tables};
 use crate::exec::Exec;
@@ -34,8 +34,12 @@ pub(crate) struct Io {
     driver: Driver,
     conns: Slab<ConnSlot>,
     listeners: Slab<ListenerSlot>,
-    /// Connections that wait for buffers of a group, first come, first served.
+    /// Connections that wait for buffers of a group, first come, first served: those that have nothing, and those
+    /// that have something queued and go on only when buffers are no longer scarce.
     starved: [VecDeque<Key>; 2],
+    parked: [VecDeque<Key>; 2],
+    /// Bytes that one connection may have on the heap while buffers are scarce.
+    heap_share: u32,
     groups: Groups,
     pool: Rc<Pool>,
     exec: Rc<Exec>,
@@ -70,6 +74,8 @@ impl Io {
             conns: Slab::new(),
             listeners: Slab::new(),
             starved: [VecDeque::new(), VecDeque::new()],
+            parked: [VecDeque::new(), VecDeque::new()],
+            heap_share: u32::MAX,
             groups,
             pool,
             exec,
@@ -146,12 +152,16 @@ impl Io {
 
     /// Gives buffers back to the kernel, and to connections that wait for some.
     pub(crate) fn end_turn(&mut self) {
-        for group in &self.groups {
+        self.share_what_is_left();
+        for group in self.groups.filled() {
             group.publish();
         }
-        self.feed_starved();
-        self.stats.leases_small.set(u64::from(self.groups[0].book().leased()));
-        self.stats.leases_large.set(u64::from(self.groups[1].book().leased()));
+        for id in GroupId::FILLED {
+            self.feed_starved(id);
+        }
+        self.stats.leases_small.set(u64::from(self.groups[GroupId::Small].book().leased()));
+        self.stats.leases_large.set(u64::from(self.groups[GroupId::Large].book().leased()));
+        self.stats.heap_bytes.set(self.groups.heap_used() as u64);
         self.stats.conns.set(u64::from(self.conns.len()));
     }
 

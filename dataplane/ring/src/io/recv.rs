@@ -1,47 +1,81 @@
 //! Receiving: arming under a credit, queueing what came, starving in order.
 
+use std::collections::VecDeque;
 use std::task::Poll;
 
 use super::{Driver, Io};
-use crate::buffers::{Groups, Lease, OVERFLOW};
+use crate::buffers::{GroupId, Groups};
 use crate::config::RecvMode;
 use crate::error::IoError;
-use crate::slab::Key;
+use crate::heap::{BYTES_MAX as HEAP_BYTES_MAX, OVERHEAD_BYTES as HEAP_OVERHEAD_BYTES};
+use crate::lease::Lease;
+use crate::slab::{Key, Slab};
 use crate::stats::RingStats;
-use crate::table::{Bits, Event, Op};
+use crate::table::{Bits, ConnSlot, Event, Op};
+
+/// Shares of the heap per connection: one that runs before it can be stopped may take several.
+const HEAP_SHARES_PER_CONN: usize = 4;
+/// What a buffer offers at least, bytes.
+const OFFER_BYTES_MIN: usize = 64;
 
 impl Io {
-    /// Arms the receive if it should be armed; afterwards it is armed, starved, ended, or has enough queued.
+    /// Arms the receive if it should be armed; afterwards it is armed, waits for buffers, has ended, or has enough
+    /// queued.
     pub(super) fn arm_recv(&mut self, key: Key) {
         let Some(slot) = self.conns.get_mut(key) else { return };
         let idle = Bits::ARMED | Bits::STARVED | Bits::CLOSING | Bits::CONNECTING;
         if self.down || slot.bits.has(idle) || slot.recv_ended() {
             return;
         }
-        let index = slot.wanted_group();
+        let id = slot.wanted_group();
         let (queued, count) = (slot.queue.bytes(), slot.queue.count());
-        if queued > self.window / 2 || count > self.leases_max[index] / 2 {
+        if queued > self.window / 2 || count > self.leases_max[id.index()] / 2 {
             return;
         }
-        let group = &self.groups[index];
-        let available = group.book().available();
+        let group = &self.groups[id];
+        let (available, scarce) = (group.book().available(), group.book().is_scarce());
+        if scarce && count > 0 {
+            return self.park(key);
+        }
         if available == 0 {
-            slot.bits.set(Bits::STARVED);
-            self.starved[index].push_back(key);
-            return;
+            return self.starve(key);
         }
         slot.bits.set(Bits::ARMED);
         slot.bits.clear(Bits::ARMED_LARGE);
-        if index == 1 {
+        if id == GroupId::Large {
             slot.bits.set(Bits::ARMED_LARGE);
         }
-        // One connection gets at most a quarter of what is left, so that a few that nobody reads cannot take all.
-        let share = (available / 4).max(1).saturating_mul(group.size());
-        let credit = (self.window - queued).min(share);
         match &mut self.driver {
-            Driver::Uring(uring) => uring.recv(key, slot.fd, index, credit),
+            Driver::Uring(uring) if scarce => uring.recv_once(key, slot.fd, id),
+            Driver::Uring(uring) => {
+                // One connection gets at most a quarter of what is left, so that a few that nobody reads cannot
+                // take all.
+                let share = (available / 4).max(1).saturating_mul(group.size());
+                uring.recv(key, slot.fd, id, (self.window - queued).min(share));
+            }
             Driver::Epoll(epoll) => epoll.recv(key, slot),
             Driver::Down => slot.bits.clear(Bits::ARMED),
+        }
+    }
+
+    /// Lets a connection that has nothing wait for a buffer.
+    fn starve(&mut self, key: Key) {
+        let Some(slot) = self.conns.get_mut(key) else { return };
+        slot.bits.set(Bits::STARVED);
+        let list = &mut self.starved[slot.wanted_group().index()];
+        forget_gone(list, &self.conns);
+        list.push_back(key);
+    }
+
+    /// Lets a connection that has something queued wait until buffers are no longer scarce, or it has been read.
+    fn park(&mut self, key: Key) {
+        let Some(slot) = self.conns.get_mut(key) else { return };
+        if !slot.bits.has(Bits::PARKED) {
+            slot.bits.set(Bits::PARKED);
+            self.stats.held_back.add(1);
+            let list = &mut self.parked[slot.wanted_group().index()];
+            forget_gone(list, &self.conns);
+            list.push_back(key);
         }
     }
 
@@ -68,15 +102,15 @@ impl Io {
     pub(super) fn on_recv(&mut self, key: Key, event: Event) {
         let Some(slot) = self.conns.get_mut(key) else { return };
         let closing = slot.bits.has(Bits::CLOSING);
-        let index = slot.armed_group();
-        let group = &self.groups[index];
+        let armed = slot.armed_group();
+        let group = &self.groups[armed];
         let len = u32::try_from(event.result).unwrap_or(0);
         if let Some(bid) = event.buffer().filter(|bid| group.book().lease(*bid, len)) {
             if closing || len == 0 {
-                group.release(bid);
+                group.release(u32::from(bid));
             } else {
-                let (index, bid) = keep(&self.groups, index, bid, &self.stats);
-                slot.queue.push(&self.groups, index, bid);
+                let (id, bid) = keep(&self.groups, armed, bid, &self.stats);
+                slot.queue.push(&self.groups, id, bid, len);
             }
         }
         if event.result > 0 && !closing {
@@ -85,7 +119,9 @@ impl Io {
         if !event.more() {
             return self.on_recv_end(key, event.result);
         }
-        let over = slot.queue.bytes() > self.window || slot.queue.count() >= self.leases_max[index];
+        let share = if group.book().is_scarce() { self.heap_share } else { u32::MAX };
+        let over = slot.queue.bytes() > self.window.min(share)
+            || slot.queue.count() >= self.leases_max[armed.index()];
         if over && !closing && !slot.bits.has(Bits::CANCELING) {
             self.stats.recv_overshoots.add(1);
             self.cancel_recv(key);
@@ -106,9 +142,7 @@ impl Io {
             i32::MIN..=-1 | libc::ECANCELED | libc::EINTR | libc::EAGAIN => self.rearm_recv(key),
             libc::ENOBUFS => {
                 self.stats.enobufs.add(1);
-                slot.bits.set(Bits::STARVED);
-                let group = slot.wanted_group();
-                self.starved[group].push_back(key);
+                if slot.queue.is_empty() { self.starve(key) } else { self.park(key) }
             }
             errno => {
                 if errno == 0 {
@@ -129,43 +163,64 @@ impl Io {
         }
     }
 
-    /// Arms starved connections, in order, at most as many as there are buffers, and none below the low-water mark.
-    pub(super) fn feed_starved(&mut self) {
-        for index in 0..2 {
-            if self.starved[index].is_empty() {
-                continue;
+    /// Divides what the heap still has among the connections, for as long as buffers are scarce. Each takes a
+    /// fraction of what is left, so that no number of them uses it up; a buffer offers no more than that share.
+    pub(super) fn share_what_is_left(&mut self) {
+        let scarce = self.groups.filled().any(|group| group.book().is_scarce());
+        if scarce {
+            let left = HEAP_BYTES_MAX.saturating_sub(self.groups.heap_used());
+            let share = left / HEAP_SHARES_PER_CONN / self.conns.len().max(1) as usize;
+            let share = share.saturating_sub(HEAP_OVERHEAD_BYTES).max(OFFER_BYTES_MIN);
+            self.heap_share = u32::try_from(share).unwrap_or(u32::MAX);
+        }
+        for group in self.groups.filled() {
+            group.offer(if group.book().is_scarce() { self.heap_share } else { u32::MAX });
+        }
+    }
+
+    /// Arms connections that wait, in order, at most as many as there are buffers, and none below the low-water mark;
+    /// those that have something queued only above the reserve.
+    pub(super) fn feed_starved(&mut self, id: GroupId) {
+        let index = id.index();
+        if self.starved[index].is_empty() && self.parked[index].is_empty() {
+            return;
+        }
+        let book = self.groups[id].book();
+        let (mut left, mut spare) = (book.available(), book.spare());
+        if left < (book.count() / 8).max(1) {
+            return;
+        }
+        while left > 0 {
+            let Some(key) = self.starved[index].pop_front() else { break };
+            let Some(slot) = self.conns.get_mut(key) else { continue };
+            if slot.wanted_group() == id && slot.bits.take(Bits::STARVED) {
+                (left, spare) = (left - 1, spare.saturating_sub(1));
+                self.rearm_recv(key);
             }
-            let book = self.groups[index].book();
-            let mut left = book.available();
-            if left < (book.count() / 8).max(1) {
-                continue;
-            }
-            while left > 0 {
-                let Some(key) = self.starved[index].pop_front() else { break };
-                let Some(slot) = self.conns.get_mut(key) else { continue };
-                if slot.wanted_group() == index && slot.bits.take(Bits::STARVED) {
-                    left -= 1;
-                    self.rearm_recv(key);
-                }
+        }
+        while spare > 0 {
+            let Some(key) = self.parked[index].pop_front() else { break };
+            let Some(slot) = self.conns.get_mut(key) else { continue };
+            if slot.bits.take(Bits::PARKED) && !slot.bits.has(Bits::ARMED) {
+                spare -= 1;
+                self.rearm_recv(key);
             }
         }
     }
 
     pub(crate) fn set_recv_mode(&mut self, key: Key, mode: RecvMode) {
         let Some(slot) = self.conns.get_mut(key) else { return };
-        let index = mode.group();
-        if slot.wanted_group() == index {
+        let id = mode.group();
+        if slot.wanted_group() == id {
             return;
         }
-        slot.bits.clear(Bits::WANT_LARGE);
-        if index == 1 {
+        slot.bits.clear(Bits::WANT_LARGE | Bits::STARVED);
+        if id == GroupId::Large {
             slot.bits.set(Bits::WANT_LARGE);
         }
-        if slot.bits.take(Bits::STARVED) {
-            return self.rearm_recv(key);
-        }
-        let armed = slot.bits.has(Bits::ARMED) && slot.armed_group() != index;
-        if armed && !slot.bits.has(Bits::CANCELING) {
+        if !slot.bits.has(Bits::ARMED) {
+            self.rearm_recv(key);
+        } else if slot.armed_group() != id && !slot.bits.has(Bits::CANCELING) {
             self.cancel_recv(key);
         }
     }
@@ -173,8 +228,8 @@ impl Io {
     /// The first of what is queued.
     pub(crate) fn try_recv(&mut self, key: Key) -> Option<Lease> {
         let slot = self.conns.get_mut(key)?;
-        let (index, bid) = slot.queue.pop(&self.groups)?;
-        let lease = Lease::new(&self.groups[index], index, bid);
+        let (id, bid) = slot.queue.pop(&self.groups)?;
+        let lease = Lease::new(&self.groups[id], bid);
         if !slot.bits.has(Bits::ARMED) {
             self.rearm_recv(key);
         }
@@ -222,14 +277,22 @@ impl Io {
 }
 
 /// Where what was received is kept: in its buffer, or, when few of them are left, in a copy.
-fn keep(groups: &Groups, index: usize, bid: u16, stats: &RingStats) -> (usize, u16) {
-    let group = &groups[index];
-    if group.book().is_scarce()
-        && let Some(copy) = groups[OVERFLOW].copy_in(group.received(bid))
+fn keep(groups: &Groups, id: GroupId, bid: u16, stats: &RingStats) -> (GroupId, u32) {
+    let group = &groups[id];
+    if group.book().is_overdrawn()
+        && let Some(copy) = group.copy_to(&groups[GroupId::Heap], bid)
     {
-        stats.spilled_bytes.add(u64::from(group.book().len_of(bid)));
-        group.release(bid);
-        return (OVERFLOW, copy);
+        stats.spilled_bytes.add(u64::from(group.len_of(u32::from(bid))));
+        group.release(u32::from(bid));
+        return (GroupId::Heap, copy);
     }
-    (index, bid)
+    (id, u32::from(bid))
+}
+
+/// Keeps a list of connections that wait from growing by those that have closed meanwhile: it never holds more than
+/// twice as many as there are, and looking is paid for by the growth.
+fn forget_gone(list: &mut VecDeque<Key>, conns: &Slab<ConnSlot>) {
+    if list.len() > 2 * conns.len() as usize + 64 {
+        list.retain(|key| conns.get(*key).is_some());
+    }
 }

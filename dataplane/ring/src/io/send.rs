@@ -3,7 +3,7 @@
 use std::task::Poll;
 
 use super::{Driver, Io};
-use crate::buffers::Groups;
+use crate::buffers::{GroupId, Groups};
 use crate::error::IoError;
 use crate::exec::NO_TASK;
 use crate::send::{Block, SendList, Sent};
@@ -117,6 +117,18 @@ impl Io {
             return self.try_finish_close(key);
         }
         slot.bits.set(Bits::SENT);
+        let released = slot.bits.take(Bits::RELEASED);
+        if released {
+            slot.bits.clear(Bits::SENT);
+            if result.is_err() && slot.error == 0 {
+                // Whoever receives next learns of it.
+                slot.error = libc::EPIPE;
+                self.exec.wake(std::mem::replace(&mut slot.recv_task, NO_TASK));
+            }
+            if let Some(block) = slot.send.take() {
+                self.pool.put(block);
+            }
+        }
         if slot.bits.take(Bits::SHUT_AFTER) {
             // A connection that is gone already needs no half-close.
             let _ = sys::shutdown(slot.fd, libc::SHUT_WR);
@@ -142,6 +154,29 @@ impl Io {
                 Poll::Ready(Sent { list: SendList::from_block(block, &self.pool), result })
             }
             None => closed(&self.pool),
+        }
+    }
+
+    /// Lets go of the send: nobody is woken by its end, a failure is told by the next receive.
+    pub(crate) fn release_sent(&mut self, key: Key) {
+        let Some(slot) = self.conns.get_mut(key) else { return };
+        if slot.bits.has(Bits::SENDING) {
+            slot.bits.set(Bits::RELEASED);
+        } else if slot.bits.take(Bits::SENT)
+            && let Some(block) = slot.send.take()
+        {
+            self.pool.put(block);
+        }
+    }
+
+    /// Ready when no send is in flight: after a released one, when the next may start.
+    pub(crate) fn poll_send_free(&mut self, key: Key) -> Poll<()> {
+        match self.conns.get_mut(key) {
+            Some(slot) if slot.bits.has(Bits::SENDING) => {
+                slot.send_task = self.exec.running();
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
         }
     }
 
@@ -181,15 +216,15 @@ impl Io {
 
 /// Counts the block's leases as pinned; false, and none counted, when that passes a group's bound.
 fn pin(block: &mut Block, groups: &Groups) -> bool {
-    let [small, large, _] = block.leases();
+    let [small, large] = block.leases();
     if small + large == 0 {
         return true;
     }
-    if !groups[0].book().pin(small) {
+    if !groups[GroupId::Small].book().pin(small) {
         return false;
     }
-    if !groups[1].book().pin(large) {
-        groups[0].book().unpin(small);
+    if !groups[GroupId::Large].book().pin(large) {
+        groups[GroupId::Small].book().unpin(small);
         return false;
     }
     block.pinned = [small, large];
@@ -197,7 +232,7 @@ fn pin(block: &mut Block, groups: &Groups) -> bool {
 }
 
 fn unpin(block: &mut Block, groups: &Groups) {
-    for (group, pinned) in groups.iter().zip(std::mem::take(&mut block.pinned)) {
+    for (group, pinned) in groups.filled().zip(std::mem::take(&mut block.pinned)) {
         group.book().unpin(pinned);
     }
 }
