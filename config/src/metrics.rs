@@ -35,8 +35,6 @@ pub enum Unit {
     Seconds,
     /// Bytes.
     Bytes,
-    /// From 0 to 1.
-    Ratio,
 }
 
 impl Unit {
@@ -46,7 +44,6 @@ impl Unit {
             Self::None => "",
             Self::Seconds => "_seconds",
             Self::Bytes => "_bytes",
-            Self::Ratio => "_ratio",
         }
     }
 }
@@ -100,14 +97,15 @@ pub const DURATION_BUCKETS_US: &[u64] = &[
 
 /// Every family, by name.
 pub const CATALOGUE: &[Family] = &[
+    bytes("erlmcp_access_log_bytes_total", &[], "Bytes written to the access log."),
     count(
         "erlmcp_access_log_dropped_total",
         &["shard"],
         "Access log lines dropped because the lane was full.",
     ),
     count("erlmcp_access_log_lines_total", &["shard"], "Access log lines handed over."),
+    count("erlmcp_access_log_write_errors_total", &[], "Writes or openings of the access log that failed."),
     gauge("erlmcp_build_info", &["version"], "Always 1; the version is the label."),
-    count("erlmcp_config_reloads_total", &["result"], "Reloads by result: applied or refused."),
     family(
         "erlmcp_config_applied_timestamp_seconds",
         Kind::Gauge,
@@ -115,61 +113,42 @@ pub const CATALOGUE: &[Family] = &[
         &[],
         "When the running configuration was applied, Unix time.",
     ),
+    count("erlmcp_config_reloads_total", &["result"], "Reloads by result: applied or refused."),
     count("erlmcp_control_task_panics_total", &["task"], "Panics of control-plane tasks."),
     count("erlmcp_control_task_restarts_total", &["task"], "Restarts of control-plane tasks."),
     gauge("erlmcp_control_task_up", &["task"], "Whether a control-plane task runs."),
+    count("erlmcp_discovery_failures_total", &[], "Questions to name servers that failed."),
     gauge("erlmcp_draining", &[], "Whether the gateway drains."),
     gauge(
         "erlmcp_driver_info",
         &["driver", "reason"],
         "Always 1; which driver runs, and why not another one.",
     ),
-    count("erlmcp_health_checks_total", &["group", "node", "result"], "Active health checks by result."),
     seconds("erlmcp_health_check_duration_seconds", &["group", "node"], "Duration of active health checks."),
+    count(
+        "erlmcp_health_checks_total",
+        &["group", "node", "result"],
+        "Active health checks by result: good or failed.",
+    ),
     count("erlmcp_lane_full_total", &["lane"], "Messages dropped because a lane between threads was full."),
     count("erlmcp_listener_accepted_total", &["listener"], "Connections accepted."),
     gauge("erlmcp_listener_connections", &["listener"], "Connections open."),
     count(
         "erlmcp_listener_refused_total",
         &["listener", "reason"],
-        "Connections closed before their first request.",
+        "Times that accepting rested: the listener was full, or an accept failed.",
     ),
-    bytes("erlmcp_listener_received_bytes_total", &["listener"], "Bytes received from clients."),
-    bytes("erlmcp_listener_sent_bytes_total", &["listener"], "Bytes sent to clients."),
-    count(
-        "erlmcp_mcp_requests_total",
-        &["method", "era"],
-        "MCP requests by method (known ones, else `other`) and protocol era.",
-    ),
-    seconds(
-        "erlmcp_mcp_request_duration_seconds",
-        &["method"],
-        "From the request's first byte to the reply's last, by MCP method.",
-    ),
-    gauge("erlmcp_mcp_streams", &["listener"], "Event streams open."),
+    count("erlmcp_mcp_requests_total", &["method"], "MCP requests by method (known ones, else `other`)."),
     gauge("erlmcp_node_connections", &["group", "node"], "Upstream connections open."),
-    count(
-        "erlmcp_node_connect_failures_total",
-        &["group", "node", "reason"],
-        "Upstream connections that could not be made.",
-    ),
-    count("erlmcp_node_failures_total", &["group", "node", "reason"], "Exchanges that a node failed."),
+    count("erlmcp_node_connects_total", &["group", "node"], "Upstream connections made."),
+    count("erlmcp_node_failures_total", &["group", "node"], "Exchanges that failed by a node's fault."),
     gauge("erlmcp_node_requests_in_flight", &["group", "node"], "Requests sent whose reply is not complete."),
-    count(
-        "erlmcp_node_requests_total",
-        &["group", "node", "class"],
-        "Requests answered by a node, by status class.",
-    ),
-    seconds(
-        "erlmcp_node_response_seconds",
-        &["group", "node"],
-        "From the request's last byte to the reply's head.",
-    ),
+    count("erlmcp_node_requests_total", &["group", "node"], "Exchanges begun with a node."),
     gauge("erlmcp_node_up", &["group", "node"], "Whether a node is fit for traffic."),
     count(
-        "erlmcp_pool_check_outs_total",
-        &["group", "how"],
-        "Pooled connections taken: reused, made or waited for.",
+        "erlmcp_own_replies_total",
+        &[],
+        "Replies that the gateway made itself and that refuse nothing: probes, preflights.",
     ),
     gauge("erlmcp_pool_idle", &["group", "node"], "Pooled connections that wait for work."),
     count(
@@ -178,12 +157,9 @@ pub const CATALOGUE: &[Family] = &[
         "Requests sent again because a reused connection died before a reply byte.",
     ),
     gauge("erlmcp_pool_waiters", &["group"], "Requests that wait for a connection."),
-    count("erlmcp_pool_wait_timeouts_total", &["group"], "Requests that waited for a connection in vain."),
-    count(
-        "erlmcp_rejected_total",
-        &["reason"],
-        "Requests and connections that the gateway itself refused, by reason.",
-    ),
+    family("erlmcp_process_cpu_seconds_total", Kind::Counter, Unit::Seconds, &[], "CPU time of the process."),
+    gauge("erlmcp_process_max_fds", &[], "Descriptors allowed."),
+    gauge("erlmcp_process_open_fds", &[], "Descriptors open."),
     family(
         "erlmcp_process_resident_memory_bytes",
         Kind::Gauge,
@@ -191,35 +167,38 @@ pub const CATALOGUE: &[Family] = &[
         &[],
         "Resident memory of the process.",
     ),
-    family("erlmcp_process_cpu_seconds_total", Kind::Counter, Unit::Seconds, &[], "CPU time of the process."),
-    gauge("erlmcp_process_open_fds", &[], "Descriptors open."),
-    gauge("erlmcp_process_max_fds", &[], "Descriptors allowed."),
-    count("erlmcp_ring_buffers_exhausted_total", &["shard", "group"], "Receives that found no free buffer."),
+    count(
+        "erlmcp_rejected_total",
+        &["reason"],
+        "Requests and connections that were refused or cut, by reason.",
+    ),
+    seconds(
+        "erlmcp_request_duration_seconds",
+        &[],
+        "From a request's head to the last byte of its reply, streams apart.",
+    ),
+    count("erlmcp_requests_total", &["shard"], "Requests begun."),
+    count("erlmcp_ring_buffers_exhausted_total", &["shard"], "Receives that found no free buffer."),
     gauge("erlmcp_ring_buffers_free", &["shard", "group"], "Receive buffers that are free."),
     count("erlmcp_ring_completions_total", &["shard"], "Completions reaped."),
+    count("erlmcp_ring_enters_total", &["shard"], "Waiting system calls."),
     count("erlmcp_ring_overflows_total", &["shard"], "Completions that the kernel had to keep back."),
-    count("erlmcp_ring_submissions_total", &["shard"], "Operations submitted."),
-    gauge("erlmcp_ring_operations", &["shard"], "Operations that the kernel holds."),
-    count("erlmcp_route_requests_total", &["route", "class"], "Requests by route and status class."),
-    seconds(
-        "erlmcp_route_request_duration_seconds",
-        &["route"],
-        "From the request's first byte to the reply's last.",
+    count("erlmcp_ring_sends_total", &["shard"], "Sends handed to the kernel."),
+    bytes(
+        "erlmcp_ring_spilled_bytes_total",
+        &["shard"],
+        "Bytes copied so that slow readers do not hold receive buffers.",
     ),
     bytes("erlmcp_route_request_bytes_total", &["route"], "Bytes of request bodies."),
+    count("erlmcp_route_requests_total", &["route", "class"], "Requests by route and status class."),
     bytes("erlmcp_route_response_bytes_total", &["route"], "Bytes of reply bodies."),
-    family(
-        "erlmcp_shard_busy_ratio",
-        Kind::Gauge,
-        Unit::Ratio,
-        &["shard"],
-        "Share of time in which a shard worked, since the last reading.",
-    ),
     gauge("erlmcp_shard_connections", &["shard"], "Client connections of a shard."),
     count("erlmcp_shard_handed_over_total", &["shard"], "Accepted connections given to a less loaded shard."),
     count("erlmcp_shard_panics_total", &["shard"], "Connections closed because their task panicked."),
     gauge("erlmcp_shard_tasks", &["shard"], "Tasks of a shard."),
     count("erlmcp_shard_turns_total", &["shard"], "Turns of a shard's loop."),
+    gauge("erlmcp_snapshot_revision", &["shard"], "Revision of the snapshot that a shard serves."),
+    count("erlmcp_sse_events_total", &[], "Whole events relayed."),
     family(
         "erlmcp_start_timestamp_seconds",
         Kind::Gauge,
@@ -227,6 +206,9 @@ pub const CATALOGUE: &[Family] = &[
         &[],
         "When the process started, Unix time.",
     ),
+    gauge("erlmcp_streams", &[], "Event streams open."),
+    count("erlmcp_streams_total", &[], "Event streams begun."),
+    seconds("erlmcp_upstream_response_seconds", &[], "From a request's last byte to the reply's head."),
 ];
 
 /// The family of this name.
@@ -257,6 +239,8 @@ mod tests {
             }
             assert_eq!(find(name), Some(family));
         }
+        let names: Vec<_> = CATALOGUE.iter().map(|family| family.name).collect();
+        assert!(names.is_sorted(), "a family is found where its name stands");
         assert!(DURATION_BUCKETS_US.windows(2).all(|pair| pair[0] < pair[1]));
     }
 }

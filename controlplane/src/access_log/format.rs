@@ -271,8 +271,14 @@ mod tests {
 
     #[test]
     fn what_is_absent_is_null() {
-        let bare =
-            AccessRecord { reason: 0, endpoint: NO_ENDPOINT, client: None, host: "", rpc_method: "ping", ..record() };
+        let bare = AccessRecord {
+            reason: 0,
+            endpoint: NO_ENDPOINT,
+            client: None,
+            host: "",
+            rpc_method: "ping",
+            ..record()
+        };
         let line = format(&bare);
         assert_eq!((&line["reason"], &line["node"], &line["client"]), (&().into(), &().into(), &().into()));
         assert_eq!((&line["host"], &line["mcp_method"]), (&().into(), &"ping".into()));

@@ -3,7 +3,6 @@
 //! Owns the text and the rate that the status page shows. Never writes to a page; a scrape costs the shards nothing
 //! but cache lines read.
 
-mod catalogue;
 mod families;
 mod histogram;
 mod text;

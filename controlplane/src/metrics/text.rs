@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
-use erlmcp_config::metrics::{Family, Kind};
+use erlmcp_config::metrics::{self, Family, Kind};
 
-use super::catalogue;
 use super::histogram::Durations;
 
 /// The text so far.
@@ -24,8 +23,8 @@ pub(super) struct Samples<'a> {
 impl Text {
     /// Begins a family; a name that the catalogue does not know writes nothing, and a test finds it.
     pub(super) fn family(&mut self, name: &'static str, samples: impl FnOnce(&mut Samples<'_>)) {
-        debug_assert!(catalogue::find(name).is_some() && !self.families.contains(&name), "{name}");
-        let Some(family) = catalogue::find(name) else { return };
+        debug_assert!(metrics::find(name).is_some() && !self.families.contains(&name), "{name}");
+        let Some(family) = metrics::find(name) else { return };
         self.families.push(name);
         // Writing to a string does not fail.
         let _ = writeln!(self.out, "# HELP {name} {}\n# TYPE {name} {}", family.help, family.kind.as_str());

@@ -160,7 +160,7 @@ pub struct ShardPage {
     pub streams_begun: Counter,
     /// Whole SSE events relayed.
     pub sse_events: Counter,
-    /// Replies the gateway made itself (probes, refusals, preflights).
+    /// Replies the gateway made itself and that refuse nothing (probes, preflights).
     pub own_replies: Counter,
     /// Access-log records dropped because their lane was full.
     pub access_dropped: Counter,
