@@ -35,7 +35,7 @@ impl Conn {
     /// The next chunk that was received, in order; `Ok(None)` once the peer has ended its side.
     #[inline]
     pub fn poll_recv(&self) -> Poll<Result<Option<Lease>, IoError>> {
-        self.handle.io().poll_recv(self.key)
+        self.handle.with_io(|io| io.poll_recv(self.key))
     }
 
     /// The future of [`Self::poll_recv`].
@@ -50,47 +50,61 @@ impl Conn {
     /// The next chunk, if one is queued already.
     #[must_use]
     pub fn try_recv(&self) -> Option<Lease> {
-        self.handle.io().try_recv(self.key)
+        self.handle.with_io(|io| io.try_recv(self.key))
     }
 
-    /// The peer has ended its side or the connection is broken, and nothing is queued before that: an idle
-    /// connection is dead. Registers the running task to be woken when that becomes true.
+    /// The peer has ended its side or the connection is broken, and nothing is queued before that: a connection that
+    /// nobody uses is dead. Asks and nothing more: nobody is woken for having asked.
     #[must_use]
     pub fn closed_by_peer(&self) -> bool {
-        self.handle.io().closed_by_peer(self.key)
+        self.handle.with_io(|io| io.has_ended(self.key) && !io.has_queued(self.key))
     }
 
-    /// The peer has ended its side or the connection is broken, whatever is still queued before that. Registers the
-    /// running task to be woken when that becomes true.
+    /// The peer has ended its side or the connection is broken, whatever is still queued before that. Asks and nothing
+    /// more, as a pool does about connections that nobody uses; to be woken by the end, see [`Self::poll_ended`].
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.handle.with_io(|io| io.has_ended(self.key))
+    }
+
+    /// Ready when [`Self::has_ended`]. Registers the running task, which whatever is received next wakes as well: it
+    /// takes the place of the task that waits in [`Self::poll_recv`].
+    pub fn poll_ended(&self) -> Poll<()> {
+        self.handle.with_io(|io| io.poll_ended(self.key))
+    }
+
+    /// [`Self::poll_ended`] as a question: it registers the running task when the answer is no.
     #[must_use]
     pub fn recv_ended(&self) -> bool {
-        self.handle.io().recv_ended(self.key)
+        self.poll_ended().is_ready()
     }
 
     /// Starts to send `list`. One send at a time: the one before must have been taken with [`Self::poll_sent`].
     #[inline]
     pub fn start_send(&self, list: SendList) {
-        self.handle.io().start_send(self.key, list);
+        let started = self.handle.with_io(|io| io.start_send(self.key, list));
+        debug_assert!(started, "one send at a time");
     }
 
     /// How the send went, and its list. After the task's deadline the send is canceled first, so this stays pending
     /// until the kernel has let go of the list.
     #[inline]
     pub fn poll_sent(&self) -> Poll<Sent> {
-        self.handle.io().poll_sent(self.key)
+        self.handle.with_io(|io| io.poll_sent(self.key))
     }
 
     /// Lets go of the send that was started: its memory goes back to the pool when it has ended, and nobody is woken.
     /// If it fails, receiving fails. Before the next [`Self::start_send`] wait with [`Self::poll_send_free`].
     #[inline]
     pub fn release_sent(&self) {
-        self.handle.io().release_sent(self.key);
+        self.handle.with_io(|io| io.release_sent(self.key));
     }
 
-    /// Ready when no send is in flight.
+    /// Ready when no send is in flight. After the task's deadline the send is canceled first, like in
+    /// [`Self::poll_sent`].
     #[inline]
     pub fn poll_send_free(&self) -> Poll<()> {
-        self.handle.io().poll_send_free(self.key)
+        self.handle.with_io(|io| io.poll_send_free(self.key))
     }
 
     /// [`Self::start_send`] and [`Self::poll_sent`] in one.
@@ -102,18 +116,18 @@ impl Conn {
 
     /// Switches to the other group of buffers; nothing is lost or reordered.
     pub fn set_recv_mode(&self, mode: RecvMode) {
-        self.handle.io().set_recv_mode(self.key, mode);
+        self.handle.with_io(|io| io.set_recv_mode(self.key, mode));
     }
 
     /// Ends our side, after the send that is in flight.
     pub fn shutdown_write(&self) {
-        self.handle.io().shutdown_write(self.key);
+        self.handle.with_io(|io| io.shutdown_write(self.key));
     }
 
     /// Payload bytes that the peer has acknowledged (TCP_INFO); `None` on other sockets. Works after a reset too.
     #[must_use]
     pub fn bytes_acked(&self) -> Option<u64> {
-        let (fd, sent, active) = self.handle.io().conn_info(self.key)?;
+        let (fd, sent, active) = self.handle.with_io(|io| io.conn_info(self.key))?;
         // The SYN of the side that connects counts as one byte, and so does an acknowledged FIN of either.
         sys::tcp_bytes_acked(fd).map(|acked| acked.saturating_sub(u64::from(active)).min(sent))
     }
@@ -121,7 +135,7 @@ impl Conn {
     /// Payload bytes handed to the kernel so far.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
-        self.handle.io().conn_info(self.key).map_or(0, |(_, sent, _)| sent)
+        self.handle.with_io(|io| io.conn_info(self.key)).map_or(0, |(_, sent, _)| sent)
     }
 
     /// Who is at the other end.
@@ -141,7 +155,7 @@ impl Conn {
     }
 
     fn fd(&self) -> io::Result<i32> {
-        let info = self.handle.io().conn_info(self.key);
+        let info = self.handle.with_io(|io| io.conn_info(self.key));
         info.map(|(fd, _, _)| fd).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
@@ -152,13 +166,13 @@ impl Conn {
     }
 
     pub(crate) async fn connected(&self) -> Result<(), IoError> {
-        poll_fn(|_| self.handle.io().poll_connected(self.key)).await
+        poll_fn(|_| self.handle.with_io(|io| io.poll_connected(self.key))).await
     }
 }
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        self.handle.io().close(self.key);
+        self.handle.with_io(|io| io.close(self.key));
     }
 }
 

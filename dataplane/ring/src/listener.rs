@@ -36,28 +36,28 @@ impl Listener {
     /// [`IoError::NoDescriptors`] and other failures of accepting; the listener goes on by itself after a pause of
     /// 50 ms. [`IoError::TimedOut`] when the task's deadline passes.
     pub async fn accept(&mut self) -> Result<Accepted, IoError> {
-        poll_fn(|_| self.handle.io().poll_accept(self.key)).await
+        poll_fn(|_| self.handle.with_io(|io| io.poll_accept(self.key))).await
     }
 
     /// Stops accepting for now. What is accepted already can still be taken.
     pub fn pause(&mut self) {
-        self.handle.io().pause_listener(self.key, true);
+        self.handle.with_io(|io| io.pause_listener(self.key, true));
     }
 
     /// Accepts again.
     pub fn resume(&mut self) {
-        self.handle.io().pause_listener(self.key, false);
+        self.handle.with_io(|io| io.pause_listener(self.key, false));
     }
 
     /// Stops accepting for good, and returns what was accepted or waited in the backlog by then.
     pub async fn stop(self) -> Vec<Accepted> {
-        self.handle.io().stop_listener(self.key);
-        poll_fn(|_| self.handle.io().poll_stopped(self.key)).await
+        self.handle.with_io(|io| io.stop_listener(self.key));
+        poll_fn(|_| self.handle.with_io(|io| io.poll_stopped(self.key))).await
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.handle.io().end_listener(self.key);
+        self.handle.with_io(|io| io.end_listener(self.key));
     }
 }

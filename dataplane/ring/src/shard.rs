@@ -1,8 +1,9 @@
 //! A shard: driver, tables, tasks and clock as one value, and its loop.
 //!
 //! A turn is: wait (one system call), apply completions, fire alarms, run ready tasks, give buffers back. Nothing of
-//! it lives in thread-locals; several shards may take turns on one thread. A panic of a task ends that task, a
-//! panic anywhere else in a turn aborts the process, because the kernel may be writing into what it would unwind.
+//! it lives in thread-locals; several shards may take turns on one thread. A panic of a task's own code ends that
+//! task; a panic anywhere else in a turn, or in the tables while a task uses them, aborts the process, because the
+//! kernel may be writing into what it would unwind.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::future::{Future, poll_fn};
@@ -343,9 +344,14 @@ pub struct Handle(Rc<Core>);
 pub struct TaskRef(Option<Key>);
 
 impl Handle {
+    /// Runs `f` on the tables. A panic in there is the driver's, whoever called: it aborts the process, because the
+    /// tables that the kernel's completions refer to are half changed.
     #[inline]
-    pub(crate) fn io(&self) -> RefMut<'_, Io> {
-        self.0.io()
+    pub(crate) fn with_io<R>(&self, f: impl FnOnce(&mut Io) -> R) -> R {
+        let guard = AbortOnPanic;
+        let result = f(&mut self.0.io());
+        std::mem::forget(guard);
+        result
     }
 
     /// The time, read once per turn.
@@ -426,7 +432,7 @@ impl Handle {
     /// # Errors
     /// When the kernel refuses it, or the shard is being torn down.
     pub fn listen(&self, socket: OwnedFd) -> Result<Listener, IoError> {
-        let key = self.io().listen(socket)?;
+        let key = self.with_io(|io| io.listen(socket))?;
         Ok(Listener::new(self.clone(), key))
     }
 
@@ -435,7 +441,7 @@ impl Handle {
     /// # Errors
     /// Why it could not; [`IoError::TimedOut`] when the task's deadline passes.
     pub async fn connect(&self, addr: &SockAddr, mode: RecvMode) -> Result<Conn, IoError> {
-        let key = self.io().connect(addr, mode)?;
+        let key = self.with_io(|io| io.connect(addr, mode))?;
         let conn = Conn::new(self.clone(), key);
         conn.connected().await?;
         Ok(conn)
@@ -446,7 +452,7 @@ impl Handle {
     /// # Errors
     /// When the kernel refuses it, or the shard is being torn down.
     pub fn adopt(&self, socket: OwnedFd, mode: RecvMode) -> Result<Conn, IoError> {
-        let key = self.io().adopt(socket, mode)?;
+        let key = self.with_io(|io| io.adopt(socket, mode))?;
         Ok(Conn::new(self.clone(), key))
     }
 
@@ -500,7 +506,7 @@ impl Handle {
     /// The ring's descriptor, where there is one: for tests that look at what the kernel holds.
     #[must_use]
     pub fn ring_fd(&self) -> Option<i32> {
-        self.io().ring_fd()
+        self.with_io(|io| io.ring_fd())
     }
 }
 
@@ -544,5 +550,51 @@ impl Drop for Sleep {
         if let Some(timer) = self.timer.take() {
             self.core.exec.remove_alarm(timer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DriverChoice;
+    use crate::probe;
+    use std::os::unix::process::ExitStatusExt;
+
+    /// Set in the process that is to die.
+    const DOOMED: &str = "ERLMCP_RING_TEST_DOOMED";
+
+    /// A task panics inside the tables, or by itself.
+    fn panic_in_a_task(inside: bool) {
+        let cfg = ShardConfig::default();
+        let chosen = probe::choose(DriverChoice::Epoll, &cfg).expect("epoll");
+        let mut shard = Shard::new(&cfg, &chosen).expect("a shard");
+        let handle = shard.handle();
+        let task = {
+            let handle = handle.clone();
+            async move {
+                if inside {
+                    handle.with_io(|_| panic!("as meant by this test"));
+                }
+                panic!("as meant by this test");
+            }
+        };
+        handle.spawn(task).expect("spawns");
+        shard.turn(Some(Duration::ZERO));
+        assert_eq!(handle.stats().panics.get(), 1);
+    }
+
+    #[test]
+    fn a_panic_inside_the_tables_aborts_and_one_of_the_task_does_not() {
+        if std::env::var_os(DOOMED).is_some() {
+            return panic_in_a_task(true);
+        }
+        panic_in_a_task(false);
+        let name = "shard::tests::a_panic_inside_the_tables_aborts_and_one_of_the_task_does_not";
+        let child = std::process::Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", name])
+            .env(DOOMED, "1")
+            .output()
+            .expect("runs");
+        assert_eq!(child.status.signal(), Some(libc::SIGABRT), "{child:?}");
     }
 }

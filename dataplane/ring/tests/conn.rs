@@ -2,11 +2,13 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -119,7 +121,8 @@ fn an_idle_connection_tells_when_its_peer_goes() {
             run(
                 shard,
                 poll_fn(|_| {
-                    if conn.closed_by_peer() {
+                    if conn.poll_ended().is_ready() {
+                        assert!(conn.closed_by_peer());
                         return Poll::Ready(());
                     }
                     match theirs.take() {
@@ -474,6 +477,74 @@ fn the_end_is_known_although_data_waits_before_it() {
 }
 
 #[test]
+fn whoever_asks_about_a_connection_is_not_woken_for_it() {
+    both(|shard| {
+        let handle = shard.handle();
+        let (conn, theirs) = pair(&handle, RecvMode::Small);
+        let conn = Rc::new(conn);
+        let (asked, woken) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+        let waits = {
+            let (conn, woken) = (Rc::clone(&conn), Rc::clone(&woken));
+            async move {
+                poll_fn(|_| conn.poll_ended()).await;
+                woken.set(true);
+            }
+        };
+        let asks = {
+            let (conn, asked) = (Rc::clone(&conn), Rc::clone(&asked));
+            poll_fn(move |_| {
+                asked.set(asked.get() + 1);
+                assert!(!conn.has_ended() && !conn.closed_by_peer());
+                Poll::Pending
+            })
+        };
+        handle.spawn(waits).expect("spawns");
+        handle.spawn(asks).expect("spawns");
+        turn_until(shard, "it has asked", || asked.get() == 1);
+        drop(theirs);
+        turn_until(shard, "the one that waits is woken", || woken.get());
+        assert!(conn.has_ended() && conn.closed_by_peer());
+        assert_eq!(asked.get(), 1, "the one that asked is left alone");
+    });
+}
+
+#[test]
+fn a_released_send_ends_by_itself_and_tells_a_failure_to_the_next_receive() {
+    both(|shard| {
+        let handle = shard.handle();
+        let (conn, mut theirs) = pair(&handle, RecvMode::Small);
+        run(shard, async {
+            for _ in 0..3 {
+                poll_fn(|_| conn.poll_send_free()).await;
+                conn.start_send(list(&handle, b"some"));
+                conn.release_sent();
+            }
+            poll_fn(|_| conn.poll_send_free()).await;
+            // Released after its end.
+            conn.start_send(list(&handle, b"some"));
+            handle.yield_now().await;
+            conn.release_sent();
+        });
+        let mut got = [0; 16];
+        turn_until(shard, "all is sent", || conn.bytes_sent() == 16);
+        theirs.read_exact(&mut got).expect("reads");
+        assert_eq!(&got, b"somesomesomesome");
+        // Nobody reads: the deadline ends what is in flight.
+        let mut out = handle.send_list();
+        out.push_owned(pattern(16 << 20, 5));
+        let error = run(shard, async {
+            conn.start_send(out);
+            conn.release_sent();
+            handle.set_deadline(Some(handle.now() + Duration::from_millis(30)));
+            poll_fn(|_| conn.poll_send_free()).await;
+            handle.set_deadline(None);
+            conn.recv().await.expect_err("half of a message was sent")
+        });
+        assert_eq!(error, IoError::BrokenPipe);
+    });
+}
+
+#[test]
 fn tiny_buffers_are_used_up_and_everything_still_arrives() {
     let configure = |cfg: &mut erlmcp_ring::ShardConfig| {
         (cfg.small.count, cfg.small.size) = (1, 64);
@@ -484,11 +555,11 @@ fn tiny_buffers_are_used_up_and_everything_still_arrives() {
         for (_, peer) in &mut pairs {
             peer.write_all(&pattern(1000, 9)).expect("writes");
         }
-        let done = std::rc::Rc::new(std::cell::Cell::new(0));
+        let done = Rc::new(Cell::new(0));
         let mut peers = Vec::new();
         for (conn, peer) in pairs {
             peers.push(peer);
-            let done = std::rc::Rc::clone(&done);
+            let done = Rc::clone(&done);
             let task = async move {
                 assert!(recv_exact(&conn, 1000).await == pattern(1000, 9));
                 done.set(done.get() + 1);

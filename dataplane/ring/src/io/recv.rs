@@ -257,22 +257,22 @@ impl Io {
         Poll::Pending
     }
 
-    pub(crate) fn recv_ended(&mut self, key: Key) -> bool {
-        let Some(slot) = self.conns.get_mut(key) else { return true };
-        if slot.recv_ended() || self.down {
-            return true;
-        }
-        slot.recv_task = self.exec.running();
-        false
+    pub(crate) fn has_queued(&self, key: Key) -> bool {
+        self.conns.get(key).is_some_and(|slot| !slot.queue.is_empty())
     }
 
-    pub(crate) fn closed_by_peer(&mut self, key: Key) -> bool {
-        let Some(slot) = self.conns.get_mut(key) else { return true };
-        if slot.queue.is_empty() && (slot.recv_ended() || self.down) {
-            return true;
+    pub(crate) fn has_ended(&self, key: Key) -> bool {
+        self.down || self.conns.get(key).is_none_or(ConnSlot::recv_ended)
+    }
+
+    pub(crate) fn poll_ended(&mut self, key: Key) -> Poll<()> {
+        if self.has_ended(key) {
+            return Poll::Ready(());
         }
-        slot.recv_task = self.exec.running();
-        false
+        if let Some(slot) = self.conns.get_mut(key) {
+            slot.recv_task = self.exec.running();
+        }
+        Poll::Pending
     }
 }
 

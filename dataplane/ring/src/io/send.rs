@@ -12,14 +12,17 @@ use crate::sys;
 use crate::table::{Bits, Op};
 
 impl Io {
-    pub(crate) fn start_send(&mut self, key: Key, list: SendList) {
+    /// False if one is in flight already: that block is the kernel's, the new one cannot take its place.
+    pub(crate) fn start_send(&mut self, key: Key, list: SendList) -> bool {
         let mut block = list.into_block();
-        let Some(slot) = self.conns.get_mut(key) else { return self.pool.put(block) };
-        debug_assert!(!slot.bits.has(Bits::SENDING), "one send at a time");
-        if slot.bits.has(Bits::SENDING) {
-            // The block in flight is the kernel's; the new one cannot take its place.
-            return self.pool.put(block);
-        }
+        let slot = match self.conns.get_mut(key) {
+            Some(slot) if !slot.bits.has(Bits::SENDING) => slot,
+            found => {
+                let gone = found.is_none();
+                self.pool.put(block);
+                return gone;
+            }
+        };
         block.done = 0;
         block.result = if self.down { Err(IoError::Closed) } else { Ok(()) };
         let bytes = block.prepare();
@@ -36,6 +39,7 @@ impl Io {
             self.pool.put(old);
         }
         self.submit_send(key);
+        true
     }
 
     /// Hands what the block has laid out to the driver.
@@ -138,15 +142,10 @@ impl Io {
 
     pub(crate) fn poll_sent(&mut self, key: Key) -> Poll<Sent> {
         let closed = |pool| Poll::Ready(Sent { list: SendList::new(pool), result: Err(IoError::Closed) });
-        let Some(slot) = self.conns.get_mut(key) else { return closed(&self.pool) };
-        if slot.bits.has(Bits::SENDING) {
-            slot.send_task = self.exec.running();
-            if !slot.bits.has(Bits::SEND_EXPIRED) && self.exec.running_expired() {
-                slot.bits.set(Bits::SEND_EXPIRED);
-                self.cancel_send(key, Op::Send);
-            }
+        if self.poll_send_free(key).is_pending() {
             return Poll::Pending;
         }
+        let Some(slot) = self.conns.get_mut(key) else { return closed(&self.pool) };
         slot.bits.clear(Bits::SENT);
         match slot.send.take() {
             Some(block) => {
@@ -169,15 +168,19 @@ impl Io {
         }
     }
 
-    /// Ready when no send is in flight: after a released one, when the next may start.
+    /// Ready when no send is in flight: it has ended, or, after a released one, the next may start.
+    #[inline]
     pub(crate) fn poll_send_free(&mut self, key: Key) -> Poll<()> {
-        match self.conns.get_mut(key) {
-            Some(slot) if slot.bits.has(Bits::SENDING) => {
-                slot.send_task = self.exec.running();
-                Poll::Pending
-            }
-            _ => Poll::Ready(()),
+        let Some(slot) = self.conns.get_mut(key) else { return Poll::Ready(()) };
+        if !slot.bits.has(Bits::SENDING) {
+            return Poll::Ready(());
         }
+        slot.send_task = self.exec.running();
+        if !slot.bits.has(Bits::SEND_EXPIRED) && self.exec.running_expired() {
+            slot.bits.set(Bits::SEND_EXPIRED);
+            self.cancel_send(key, Op::Send);
+        }
+        Poll::Pending
     }
 
     /// Asks a send or a connect to end; it does so by its own completion.
