@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::common::{Client, Gateway, Node, eventually, on_both_drivers, to};
 use erlmcp_dataplane::link::snapshot::{
-    Cors, HeaderMatch, HostPattern, PathMatch, Route, Snapshot, ValueMatch,
+    Cors, HeaderEdits, HeaderMatch, HostPattern, HostPolicy, PathMatch, Route, Snapshot, ValueMatch,
 };
 use erlmcp_dataplane::link::{OriginPattern, PortPattern, Reason};
 use erlmcp_proto::http1::{Method, RequestError};
@@ -196,6 +196,33 @@ fn connections_to_a_node_end_after_their_exchanges_and_their_idle_time() {
     });
 }
 
+/// A listener whose queue is full: the kernel answers no further SYN, so that a connect hangs.
+fn full_listener() -> (socket2::Socket, std::net::SocketAddr, Vec<std::net::TcpStream>) {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    socket.bind(&any.into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let soon = Duration::from_millis(50);
+    let fill = |_| std::net::TcpStream::connect_timeout(&address, soon).ok();
+    let fillers = (0..4).filter_map(fill).collect();
+    (socket, address, fillers)
+}
+
+#[test]
+fn a_node_that_answers_no_connect_is_given_up_after_the_connect_timeout() {
+    on_both_drivers(|choice| {
+        let (_full, address, _fillers) = full_listener();
+        let mut snapshot = crate::common::snapshot::of_nodes(&[erlmcp_ring::SockAddr::Inet(address)]);
+        snapshot.groups[0].connect_timeout = Duration::from_millis(100);
+        let gateway = Gateway::start(choice, snapshot);
+        let reply = gateway.ask(GET);
+        assert_eq!((reply.status, reply.text().contains("connect_timeout")), (504, true), "{}", reply.text());
+        gateway.end();
+    });
+}
+
 #[test]
 fn a_route_overrides_the_read_timeout() {
     on_both_drivers(|choice| {
@@ -211,18 +238,13 @@ fn a_route_overrides_the_read_timeout() {
     });
 }
 
-/// A node that answers nothing and reads no body, and takes little into its socket's buffer.
-fn deaf_address() -> (std::net::TcpListener, std::net::SocketAddr) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    (listener, address)
-}
-
 #[test]
 fn a_node_that_takes_nothing_is_given_up_after_the_write_timeout() {
     on_both_drivers(|choice| {
         for of_route in [false, true] {
-            let (listener, address) = deaf_address();
+            // Nobody accepts, so that nobody reads.
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
             let mut snapshot = crate::common::snapshot::of_nodes(&[erlmcp_ring::SockAddr::Inet(address)]);
             let soon = Duration::from_millis(100);
             match of_route {
@@ -249,6 +271,75 @@ fn a_node_that_takes_nothing_is_given_up_after_the_write_timeout() {
             drop(listener);
             gateway.end();
         }
+    });
+}
+
+#[test]
+fn headers_and_hosts_are_rewritten_both_ways() {
+    on_both_drivers(|choice| {
+        let node = Node::start(|_, socket| {
+            let head =
+                "HTTP/1.1 200 OK\r\nServer: s\r\nX-Env: theirs\r\nX-More: 1\r\nContent-Length: 0\r\n\r\n";
+            crate::common::say(socket, head)
+        });
+        let mut snapshot = to(&[&node]);
+        let edits = |gone: &str| HeaderEdits {
+            remove: vec![gone.into()],
+            set: vec![("X-Env".into(), "ours".into())],
+            add: vec![("X-More".into(), "2".into())],
+        };
+        snapshot.routes[0].request_headers = edits("cookie");
+        snapshot.routes[0].response_headers = edits("server");
+        for (path, host) in
+            [("/keep", HostPolicy::Keep), ("/literal", HostPolicy::Literal("in.example:1".into()))]
+        {
+            before_all(&mut snapshot, "host", |route| {
+                (route.path, route.host) = (PathMatch::Exact(path.into()), host)
+            });
+        }
+        let gateway = Gateway::start(choice, snapshot);
+        let fields = "Cookie: c\r\nX-Env: theirs\r\nX-More: 1\r\n\r\n";
+        let all = |head: &str, name: &str| {
+            let lines = head.lines().filter_map(|line| line.split_once(": "));
+            lines
+                .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.to_owned())
+                .collect::<Vec<_>>()
+        };
+        for (path, host) in [
+            ("/", node.address.to_string()),
+            ("/keep", "a:7".to_owned()),
+            ("/literal", "in.example:1".to_owned()),
+        ] {
+            let reply = gateway.ask(&format!("GET {path} HTTP/1.1\r\nHost: a:7\r\n{fields}"));
+            let asked = node.last();
+            assert_eq!(all(&asked.head, "host"), [host]);
+            for (head, gone) in [(&asked.head, "cookie"), (&reply.head, "server")] {
+                assert_eq!(all(head, gone), [""; 0], "{head}");
+                assert_eq!(all(head, "x-env"), ["ours"], "{head}");
+                assert_eq!(all(head, "x-more"), ["1", "2"], "{head}");
+            }
+        }
+        gateway.end();
+    });
+}
+
+#[test]
+fn the_gateway_names_itself_as_configured() {
+    on_both_drivers(|choice| {
+        let node = Node::hello();
+        let mut snapshot = to(&[&node]);
+        snapshot.identity.via = "edge".into();
+        snapshot.identity.request_id_header = "X-Trace".into();
+        let gateway = Gateway::start(choice, snapshot);
+        let reply = gateway.ask("GET / HTTP/1.1\r\nHost: a\r\nX-Trace: id-7\r\n\r\n");
+        let asked = node.last();
+        assert_eq!(asked.header("via").as_deref(), Some("1.1 edge"));
+        assert_eq!(reply.header("via").as_deref(), Some("1.1 edge"));
+        assert_eq!(asked.header("x-trace").as_deref(), Some("id-7"));
+        assert_eq!(reply.header("x-trace").as_deref(), Some("id-7"));
+        assert!(gateway.ask(GET).header("x-trace").is_some_and(|id| !id.is_empty()));
+        gateway.end();
     });
 }
 
