@@ -304,6 +304,76 @@ mod tests {
     }
 
     #[test]
+    fn every_key_of_a_listener_reaches_the_shards() {
+        let listeners = "[{name: front, address: \"127.0.0.1:1\", limits: {head_bytes_max: 600, headers_max: 9, \
+                         target_bytes_max: 99, body_bytes_max: 0, header_timeout: 1, body_idle_timeout: 2, \
+                         keep_alive: 3, requests_per_connection_max: 4}}]";
+        let sets = [TWO_NODES, ("listeners", listeners), ("resilience.timeouts.write", "5")];
+        let one = wished(&sets, 1).unwrap().listeners.remove(0);
+        let ms = Duration::from_millis;
+        assert_eq!(one.name, "front");
+        assert_eq!((one.head.head_bytes_max, one.head.headers_max, one.head.target_bytes_max), (600, 9, 99));
+        assert_eq!((one.header_timeout, one.body_idle_timeout, one.keep_alive), (ms(1), ms(2), ms(3)));
+        assert_eq!(one.write_timeout, ms(5));
+        assert_eq!((one.body_bytes_max, one.requests_per_connection_max), (u64::MAX, 4));
+    }
+
+    #[test]
+    fn every_key_of_a_group_reaches_the_shards() {
+        let groups = "[{name: g, strategy: random_of_two, connections_per_shard_max: 5, waiters_max: 6, \
+                      wait_timeout: 7, timeouts: {connect: 1, read: 2, write: 3, idle: 4}, \
+                      health_check: {path: /h, interval: 90, timeout: 80, healthy_threshold: 8, \
+                      unhealthy_threshold: 9, expected_status: 204}, \
+                      nodes: [{name: a, host: \"::1\", port: 81, max_connections: 11, status: draining}, \
+                      {address: \"unix:/run/n.sock\", weight: 12}, {host: off, port: 1, status: disabled}]}]";
+        let pool = ("connection_pools.http_pool", "{max_connections: 13, max_requests_per_connection: 14}");
+        let mut wish = wished(&[("groups", groups), pool], 1).unwrap();
+        let one = wish.groups.remove(0);
+        let ms = Duration::from_millis;
+        assert_eq!((one.name.as_str(), one.strategy), ("g", link::Strategy::RandomOfTwo));
+        assert_eq!((one.connections_per_shard_max, one.waiters_max, one.wait_timeout), (5, 6, ms(7)));
+        let timeouts = (one.connect_timeout, one.read_timeout, one.write_timeout, one.idle_timeout);
+        assert_eq!(timeouts, (ms(1), ms(2), ms(3), ms(4)));
+        assert_eq!((one.connections_max, one.requests_per_connection_max), (13, 14));
+        let kind = CheckKind::Http { path: "/h".into(), expected_status: 204 };
+        let (interval, timeout) = (ms(90), ms(80));
+        assert_eq!(
+            one.check,
+            CheckPlan { kind, interval, timeout, healthy_threshold: 8, unhealthy_threshold: 9 }
+        );
+        let [a, file, off] = &one.nodes[..] else { panic!("three nodes") };
+        assert_eq!((a.name.as_str(), a.at.clone()), ("a", NodeAt::Inet("[::1]:81".parse().unwrap())));
+        assert_eq!((a.connections_max, a.status), (11, Some(link::NodeStatus::Drain)));
+        assert_eq!((file.at.clone(), file.weight), (NodeAt::Unix("/run/n.sock".into()), 12));
+        assert_eq!((file.status, off.status), (Some(link::NodeStatus::Active), None));
+    }
+
+    #[test]
+    fn a_group_that_says_nothing_takes_the_defaults_of_the_cluster() {
+        let sets = [
+            TWO_NODES,
+            ("resilience.timeouts", "{connect: 1, read: 2, write: 3, idle: 40}"),
+            ("connection_pools.http_pool.keep_alive", "30"),
+            ("load_balancer.health_check", "{path: /lb, interval: 90, timeout: 80, expected_status: 204}"),
+        ];
+        let one = wished(&sets, 1).unwrap().groups.remove(0);
+        let ms = Duration::from_millis;
+        // The smaller of `timeouts.idle` and the pool's `keep_alive`.
+        let timeouts = (one.connect_timeout, one.read_timeout, one.write_timeout, one.idle_timeout);
+        assert_eq!(timeouts, (ms(1), ms(2), ms(3), ms(30)));
+        assert_eq!((one.check.interval, one.check.timeout), (ms(90), ms(80)));
+        assert!(matches!(&one.check.kind, CheckKind::Http { path, expected_status: 204 } if path == "/lb"));
+    }
+
+    #[test]
+    fn a_stop_takes_its_times_from_the_file() {
+        let sets =
+            [TWO_NODES, ("runtime.drain.grace", "3s"), ("load_balancer.graceful_shutdown.timeout", "7s")];
+        let drain = wished(&sets, 1).unwrap().drain;
+        assert_eq!((drain.grace, drain.limit), (Duration::from_secs(3), Duration::from_secs(7)));
+    }
+
+    #[test]
     fn a_stop_that_does_not_drain_cuts_at_once() {
         let wish =
             wished(&[TWO_NODES, ("load_balancer.graceful_shutdown.drain_connections", "false")], 1).unwrap();

@@ -71,6 +71,34 @@ async fn anyone_may_read_and_only_some_may_change() {
 }
 
 #[tokio::test]
+async fn metrics_stand_on_the_port_and_path_of_the_file() {
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (admin, metrics) = (free(), free());
+    let control = Control::for_tests();
+    let change = |enabled: bool| {
+        let mut config = (**control.config.borrow()).clone();
+        config.listeners.admin.address = erlmcp_config::Address::Tcp(admin);
+        let prometheus = &mut config.monitoring.metrics.export.prometheus;
+        (prometheus.enabled, prometheus.port, prometheus.path) = (enabled, metrics.port(), "/numbers".into());
+        config
+    };
+    assert_eq!(Sockets::bind(&change(false)).unwrap().addresses(), [admin.to_string()]);
+    control.config.send_replace(Arc::new(change(true)));
+    let sockets = Sockets::bind(&change(true)).unwrap();
+    assert_eq!(sockets.addresses(), [admin.to_string(), metrics.to_string()]);
+    let _file = sockets.spawn(&control);
+    let get = async |target: &'static str| {
+        let ask = Ask { method: "GET", target, host: "localhost", headers: "", body_bytes_max: 1 << 20 };
+        fetch(&SockAddr::Inet(metrics), &ask).await.unwrap()
+    };
+    let reply = get("/numbers").await;
+    assert!(String::from_utf8(reply.body).unwrap().contains("erlmcp_build_info{"));
+    assert_eq!((reply.status, get("/metrics").await.status), (200, 404));
+    control.config.send_replace(Arc::new(change(false)));
+    assert_eq!(get("/numbers").await.status, 404, "switched off while serving");
+}
+
+#[tokio::test]
 async fn secrets_are_masked_and_rebound_names_are_refused() {
     let api = Api::start("secrets");
     let config = api.ask(&api.tcp, "GET", "/api/config", "").await;

@@ -204,6 +204,44 @@ mod tests {
         assert!(check(SockAddr::Unix("/nonexistent/x".into()), CheckKind::Connect).await.is_err());
     }
 
+    #[tokio::test]
+    async fn checks_come_at_their_interval_and_ask_for_their_path() {
+        let (asked, mut questions) = tokio::sync::mpsc::unbounded_channel();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = SockAddr::Inet(listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = [0; 1024];
+                let read = stream.read(&mut head).await.unwrap_or(0);
+                let line =
+                    String::from_utf8_lossy(&head[..read]).lines().next().unwrap_or_default().to_owned();
+                let _ = asked.send(line);
+                let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+            }
+        });
+        let control = Control::for_tests();
+        let kind = |path: &str| CheckKind::Http { path: path.into(), expected_status: 204 };
+        let check = |kind, interval| {
+            let timeout = Duration::from_secs(5);
+            let plan = CheckPlan { kind, interval, timeout, healthy_threshold: 1, unhealthy_threshold: 1 };
+            let key = EndpointKey { group: "g".into(), node: "n".into(), address: address.clone() };
+            let permits = Arc::new(Semaphore::new(2));
+            tokio::spawn(Check { plan, host: "n".into(), key }.run_forever(Arc::clone(&control), permits))
+        };
+        let (often, seldom) = (
+            check(kind("/often"), Duration::from_millis(20)),
+            check(kind("/seldom"), Duration::from_secs(3600)),
+        );
+        let mut lines = Vec::new();
+        while lines.iter().filter(|line| *line == "GET /often HTTP/1.1").count() < 5 {
+            let next = tokio::time::timeout(Duration::from_secs(10), questions.recv()).await;
+            lines.push(next.expect("checks go on").unwrap());
+        }
+        assert!(lines.iter().filter(|line| *line == "GET /seldom HTTP/1.1").count() <= 1, "{lines:?}");
+        often.abort();
+        seldom.abort();
+    }
+
     /// Polls until the one endpoint of what is published is as wanted.
     async fn until_healthy_is(control: &Control, wanted: bool) {
         let deadline = Instant::now() + Duration::from_secs(10);

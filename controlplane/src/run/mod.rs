@@ -293,3 +293,57 @@ enum Asked {
     Stop,
     Reload,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use erlmcp_config::{Source, load};
+
+    fn config(sets: &[(&str, &str)]) -> Config {
+        let source = sets.iter().fold(Source::default(), |source, (path, value)| source.set(*path, *value));
+        load(&source).unwrap_or_else(|report| panic!("{report}")).config
+    }
+
+    #[test]
+    fn buffers_and_driver_are_those_of_the_file() {
+        let config = config(&[
+            ("runtime.buffers.small", "{count: 64, size: 2KiB}"),
+            ("runtime.buffers.large", "{count: 16, size: 16KiB}"),
+            ("runtime.buffers.receive_window", "128KiB"),
+        ]);
+        let ring = ring_config(&config.runtime.buffers);
+        assert_eq!((ring.small.count, ring.small.size), (64, 2048));
+        assert_eq!((ring.large.count, ring.large.size), (16, 16384));
+        assert_eq!(ring.recv_window_bytes, 128 * 1024);
+        for (word, kinds) in [
+            ("epoll", &[DriverChoice::Epoll][..]),
+            ("io_uring", &[DriverChoice::IoUring]),
+            ("auto", &[DriverChoice::Auto]),
+        ] {
+            let driver = self::config(&[("runtime.driver", word)]).runtime.driver;
+            assert!(kinds.contains(&driver_choice(driver)), "{word}");
+        }
+    }
+
+    #[test]
+    fn processors_are_those_of_the_file() {
+        let free = erlmcp_tuning::probe::cpus(&erlmcp_tuning::probe::Roots::default()).unwrap();
+        let all = erlmcp_tuning::plan::cpus(&free, &erlmcp_tuning::plan::CpuWish::default()).unwrap();
+        let one = all.shards[0].to_string();
+        let plan = plan_cpus(&config(&[("runtime.cpus", &one), ("runtime.housekeeping", &one)])).unwrap();
+        assert_eq!((plan.shards, plan.housekeeping), (vec![all.shards[0]], vec![all.shards[0]]));
+        assert!(plan_cpus(&config(&[("runtime.cpus", "4095")])).is_err());
+    }
+
+    #[test]
+    fn the_embedded_node_listens_where_and_when_it_is_wanted() {
+        let nodes = ("load_balancer.nodes", "[{host: a, port: 80}]");
+        let at =
+            |sets: &[(&str, &str)]| bind_embedded(&config(sets)).unwrap().map(|l| l.local_addr().unwrap());
+        assert!(at(&[]).is_some() && at(&[nodes]).is_none());
+        assert!(at(&[("runtime.embedded.enabled", "never"), nodes]).is_none());
+        let address = ("runtime.embedded.address", "127.0.0.9:0");
+        let bound = at(&[("runtime.embedded.enabled", "always"), nodes, address]).unwrap();
+        assert_eq!(bound.ip().to_string(), "127.0.0.9");
+    }
+}

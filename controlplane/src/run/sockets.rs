@@ -170,8 +170,54 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
     }
 
+    fn listener(name: &str, address: &str, backlog: u32) -> Listener {
+        let source = erlmcp_config::Source::default().set(
+            "listeners",
+            format!("[{{name: {name}, address: \"{address}\", backlog: {backlog}, reuse_port: true}}]"),
+        );
+        erlmcp_config::load(&source).unwrap().config.listeners.listeners.remove(0)
+    }
+
     #[test]
-    fn both_families_work() {
-        assert!(bind(&"[::1]:0".parse().unwrap(), 16, false).is_ok());
+    fn listeners_are_bound_where_their_keys_say() {
+        let path = std::env::temp_dir().join(format!("erlmcp-listener-{}", std::process::id()));
+        let unix = format!("unix:{}", path.display());
+        let wanted =
+            [listener("v4", "127.0.0.1:0", 16), listener("v6", "[::1]:0", 16), listener("file", &unix, 16)];
+        let files = files(&wanted);
+        let bound = bind_all(&wanted).unwrap();
+        for ((name, address, _), (expected, at)) in
+            bound.iter().zip([("v4", "127.0.0.1:"), ("v6", "[::1]:"), ("file", &unix)])
+        {
+            assert!(
+                name == expected && address.starts_with(at) && !address.ends_with(":0"),
+                "{name} {address}"
+            );
+        }
+        // `reuse_port` lets a second one in, as long as the first has it too.
+        let first: Address = bound[0].1.parse().unwrap();
+        assert!(bind(&first, 16, true).is_ok() && bind(&first, 16, false).is_err());
+        assert!(path.exists());
+        drop((bound, files));
+        assert!(!path.exists(), "the file goes with its listener");
+    }
+
+    #[test]
+    fn the_backlog_bounds_those_that_wait() {
+        let path = std::env::temp_dir().join(format!("erlmcp-backlog-{}", std::process::id()));
+        let address = SockAddr::unix(&path).unwrap();
+        for backlog in [1, 5] {
+            let _listening =
+                bind_all(&[listener("file", &format!("unix:{}", path.display()), backlog)]).unwrap();
+            let connect = || {
+                let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+                socket.set_nonblocking(true).unwrap();
+                socket.connect(&address).ok().map(|()| socket)
+            };
+            let waiting: Vec<Socket> = std::iter::from_fn(connect).take(100).collect();
+            // The kernel lets one more wait than the backlog says.
+            assert_eq!(waiting.len(), backlog as usize + 1);
+        }
+        std::fs::remove_file(&path).unwrap();
     }
 }
