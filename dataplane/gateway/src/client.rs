@@ -11,7 +11,7 @@ use crate::exchange;
 use crate::link::ids::ListenerId;
 use crate::link::reason::Reason;
 use crate::pipeline::{self, Begun};
-use crate::state::{Drain, Shared};
+use crate::state::{Alarm, Drain, Shared};
 use crate::transport::Transport;
 
 /// How long a client that was told `close` may take to close its side before we do: its last reply must not be
@@ -122,11 +122,15 @@ async fn wait_idle(state: &Shared, http1: &mut Http1) -> bool {
         if http1.served == 0 { limits.header_timeout } else { limits.keep_alive }
     });
     let idle_at = state.ring.now() + timeout;
+    let mut alarm = Alarm::default();
     let received = poll_fn(|_| {
-        state.ring.set_deadline(Some(match state.drain() {
-            Drain::No => idle_at,
-            Drain::Until { idle, .. } => idle_at.min(idle),
-        }));
+        alarm.set(
+            state,
+            match state.drain() {
+                Drain::No => idle_at,
+                Drain::Until { idle, .. } => idle_at.min(idle),
+            },
+        );
         http1.transport().poll_recv()
     })
     .await;
@@ -149,10 +153,12 @@ async fn linger(state: &Shared, http1: &Http1) {
             state.ring.set_deadline(Some(state.within_drain(at)));
             http1.transport().poll_recv()
         });
-        let Ok(Some(chunk)) = received.await else { return };
-        match left.checked_sub(chunk.len()) {
-            Some(rest) => left = rest,
-            None => return,
+        match received.await {
+            Ok(Some(chunk)) if chunk.len() <= left => left -= chunk.len(),
+            Ok(None) => return,
+            // A close would leave the client waiting for a window that never opens, for as long as the kernel
+            // remembers the connection (a minute and more).
+            Ok(Some(_)) | Err(_) => return http1.transport().reset_on_close(),
         }
     }
 }

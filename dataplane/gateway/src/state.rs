@@ -37,6 +37,21 @@ pub(crate) enum Drain {
     Until { idle: Time, limit: Time },
 }
 
+/// A task's deadline as it was last set, so that polls which change nothing cost nothing.
+#[derive(Default)]
+pub(crate) struct Alarm(Option<Time>);
+
+impl Alarm {
+    /// Sets the running task's deadline to `at`, or to the drain's limit if that comes first.
+    pub(crate) fn set(&mut self, state: &State, at: Time) {
+        let at = state.within_drain(at);
+        if self.0 != Some(at) {
+            state.ring.set_deadline(Some(at));
+            self.0 = Some(at);
+        }
+    }
+}
+
 /// State of one shard.
 pub(crate) struct State {
     pub(crate) ring: Handle,

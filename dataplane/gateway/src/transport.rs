@@ -32,8 +32,15 @@ impl Transport {
         }
     }
 
-    /// Whether the peer has closed or reset its side, whatever is still unread. Wakes the running task when it does.
+    /// Whether the peer has closed or reset its side, whatever is still unread.
     pub(crate) fn has_ended(&self) -> bool {
+        match self {
+            Self::Plain(conn) => conn.has_ended(),
+        }
+    }
+
+    /// The same, and wakes the running task when it comes to be so.
+    pub(crate) fn watch_end(&self) -> bool {
         match self {
             Self::Plain(conn) => conn.recv_ended(),
         }
@@ -53,6 +60,20 @@ impl Transport {
         }
     }
 
+    /// Lets go of the send in flight: nobody is woken by its end, and if it fails, receiving fails.
+    pub(crate) fn release_sent(&self) {
+        match self {
+            Self::Plain(conn) => conn.release_sent(),
+        }
+    }
+
+    /// Ready when no send is in flight.
+    pub(crate) fn poll_send_free(&self) -> Poll<()> {
+        match self {
+            Self::Plain(conn) => conn.poll_send_free(),
+        }
+    }
+
     /// Which buffers the next bytes come in.
     pub(crate) fn set_recv_mode(&self, mode: RecvMode) {
         match self {
@@ -67,7 +88,21 @@ impl Transport {
         }
     }
 
-    /// Payload bytes handed to the kernel so far: what moves while a peer takes anything at all.
+    /// Makes the close that follows a reset: the peer had its time, and must not wait for what nobody reads.
+    pub(crate) fn reset_on_close(&self) {
+        match self {
+            Self::Plain(conn) => conn.reset_on_close(),
+        }
+    }
+
+    /// A number that moves while the peer takes anything at all. Asks the kernel: for deadlines, not for each send.
+    pub(crate) fn progress(&self) -> u64 {
+        match self {
+            Self::Plain(conn) => conn.bytes_sent() + conn.bytes_acked().unwrap_or(0),
+        }
+    }
+
+    /// Payload bytes handed to the kernel so far.
     pub(crate) fn bytes_sent(&self) -> u64 {
         match self {
             Self::Plain(conn) => conn.bytes_sent(),

@@ -124,6 +124,14 @@ impl Conn {
         self.handle.with_io(|io| io.shutdown_write(self.key));
     }
 
+    /// Makes the close a reset that throws away what is unsent and unread.
+    pub fn reset_on_close(&self) {
+        if let Some((fd, ..)) = self.handle.with_io(|io| io.conn_info(self.key)) {
+            // On a connection that is gone there is nothing left to reset.
+            let _ = sys::set_linger_zero(fd);
+        }
+    }
+
     /// Payload bytes that the peer has acknowledged (TCP_INFO); `None` on other sockets. Works after a reset too.
     #[must_use]
     pub fn bytes_acked(&self) -> Option<u64> {

@@ -108,6 +108,22 @@ pub(crate) fn has_keepalive(fd: RawFd) -> bool {
     option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE).is_ok_and(|on| on != 0)
 }
 
+/// Lets `close` reset the connection instead of ending it in order (`SO_LINGER` of zero seconds).
+pub(crate) fn set_linger_zero(fd: RawFd) -> io::Result<()> {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    // SAFETY: `linger` is readable for the length given.
+    let result = unsafe {
+        libc::setsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of::<libc::linger>() as libc::socklen_t,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// The pending error of a socket (`SO_ERROR`), 0 if none.
 pub(crate) fn socket_error(fd: RawFd) -> c_int {
     option(fd, libc::SOL_SOCKET, libc::SO_ERROR)

@@ -23,6 +23,21 @@ use crate::transport::Transport;
 /// Bodies with more than this still to come are received into large buffers.
 const LARGE_BODY_BYTES: u64 = 16 * 1024;
 
+/// Up to so many bytes the end of a reply is sent without waiting for the kernel to take it: a socket's buffer has
+/// room for them in all but odd cases, and those are bounded by the keep-alive timeout.
+const RELEASED_BYTES_MAX: usize = 16 * 1024;
+
+/// What is known of the send in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    /// There is none.
+    No,
+    /// One that is waited for.
+    Waited,
+    /// One that nobody waits for, until the next has to start.
+    Released,
+}
+
 /// One client connection.
 pub(crate) struct Http1 {
     transport: Transport,
@@ -41,7 +56,7 @@ pub(crate) struct Http1 {
     request_body: BodyDecoder,
     body_bytes_left: u64,
     out: Option<SendList>,
-    sending: bool,
+    sending: Sending,
     open: OpenConnection,
 }
 
@@ -82,7 +97,7 @@ impl Http1 {
             request_body: BodyDecoder::new(Framing::None),
             body_bytes_left: 0,
             out: None,
-            sending: false,
+            sending: Sending::No,
             open: OpenConnection { state: state.clone(), listener },
         })
     }
@@ -128,7 +143,7 @@ impl Http1 {
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        self.transport.has_ended()
+        self.transport.watch_end()
     }
 
     pub(crate) fn is_body_done(&self) -> bool {
@@ -251,7 +266,7 @@ impl Http1 {
 
     /// Answers with a refusal. Returns whether the client took it.
     pub(crate) async fn refuse(&mut self, state: &Shared, reason: Reason) -> bool {
-        if self.sending || self.replied {
+        if self.sending == Sending::Waited || self.replied {
             return false;
         }
         self.out = None;
@@ -313,9 +328,13 @@ impl Http1 {
 
     pub(crate) fn poll_flush(&mut self) -> Poll<Result<(), Reason>> {
         loop {
-            if self.sending {
+            if self.sending == Sending::Released {
+                std::task::ready!(self.transport.poll_send_free());
+                self.sending = Sending::No;
+            }
+            if self.sending == Sending::Waited {
                 let Sent { result, .. } = std::task::ready!(self.transport.poll_sent());
-                self.sending = false;
+                self.sending = Sending::No;
                 if let Err(error) = result {
                     let reason =
                         if error.is_timed_out() { Reason::ClientStalled } else { Reason::ClientGone };
@@ -325,21 +344,42 @@ impl Http1 {
             match self.out.take() {
                 Some(list) if !list.is_empty() => {
                     self.transport.start_send(list);
-                    self.sending = true;
+                    self.sending = Sending::Waited;
                 }
                 _ => return Poll::Ready(Ok(())),
             }
         }
     }
 
-    /// Bytes handed to the kernel so far.
-    pub(crate) fn bytes_sent(&self) -> u64 {
-        self.transport.bytes_sent()
+    /// Sends the end of a reply and lets go of it. Returns whether that was possible: else it has to be flushed.
+    pub(crate) fn release(&mut self) -> bool {
+        let is_free = match self.sending {
+            Sending::No => true,
+            Sending::Released => self.transport.poll_send_free().is_ready(),
+            Sending::Waited => false,
+        };
+        match self.out.take() {
+            Some(list) if is_free && list.len() <= RELEASED_BYTES_MAX => {
+                self.transport.start_send(list);
+                self.transport.release_sent();
+                self.sending = Sending::Released;
+                true
+            }
+            list => {
+                self.out = list;
+                false
+            }
+        }
+    }
+
+    /// Moves while the client takes anything.
+    pub(crate) fn progress(&self) -> u64 {
+        self.transport.progress()
     }
 
     /// Whether the connection can carry the next request: all of this one was read, and nobody asked to close.
     pub(crate) fn can_go_on(&self) -> bool {
-        self.keep_alive && self.request_body.is_done() && !self.sending
+        self.keep_alive && self.request_body.is_done() && self.sending != Sending::Waited
     }
 }
 

@@ -111,10 +111,17 @@ impl Downstream {
         }
     }
 
-    /// Bytes that the client's connection has taken so far: moves as long as it makes progress.
-    pub(crate) fn bytes_sent(&self) -> u64 {
+    /// Moves while the client takes anything. Asks the kernel: for deadlines, not for each send.
+    pub(crate) fn progress(&self) -> u64 {
         match self {
-            Self::Http1(http1) => http1.bytes_sent(),
+            Self::Http1(http1) => http1.progress(),
+        }
+    }
+
+    /// Sends the end of a reply without waiting for it, where that is safe. Returns whether it was.
+    pub(crate) fn release(&mut self) -> bool {
+        match self {
+            Self::Http1(http1) => http1.release(),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::link::ids::{EndpointId, GroupIndex, NO_ENDPOINT, RouteIndex};
 use crate::link::reason::{Fault, Reason};
 use crate::link::snapshot::{Endpoint, Group, HostPolicy, Route};
 use crate::note::micros;
-use crate::state::{Shared, SnapshotRef};
+use crate::state::{Alarm, Shared, SnapshotRef};
 use crate::upstream::Upstream;
 use crate::upstream::acquire::{Engaged, acquire, engage};
 use crate::upstream::http1::Http1;
@@ -116,6 +116,8 @@ async fn begin(
         match reply_head(state, down, &mut up, &mut upload, forward).await {
             Ok(is_stream) => return Ok((up, upload, is_stream)),
             Err(reason @ Reason::UpstreamReset) if down.note().retries == 0 => {
+                // What was sent comes back when the kernel has let go of it; how the send went is known already.
+                let _ = poll_fn(|_| up.poll_flush()).await;
                 let Some(again) = up.into_replay(forward.method) else { return Err(reason) };
                 state.page.endpoint(endpoint.id).retries.add(1);
                 down.note().retries += 1;
@@ -183,10 +185,11 @@ async fn reply_head(
 ) -> Result<bool, Reason> {
     // What was last sent starts the wait for what comes next.
     let mut since = state.ring.now();
+    let mut alarm = Alarm::default();
     loop {
         let mut head = None;
         poll_fn(|_| {
-            state.ring.set_deadline(Some(state.within_drain(since + forward.patience(down, upload))));
+            alarm.set(state, since + forward.patience(down, upload));
             match upload.poll(down, up) {
                 Err(reason) => return Poll::Ready(Err(reason)),
                 Ok(true) => since = state.ring.now(),
@@ -200,7 +203,7 @@ async fn reply_head(
                 if down.is_gone() {
                     return Poll::Ready(Err(Reason::ClientGone));
                 }
-                state.ring.set_deadline(Some(state.within_drain(since + forward.patience(down, upload))));
+                alarm.set(state, since + forward.patience(down, upload));
             }
             relayed
         })
@@ -209,6 +212,7 @@ async fn reply_head(
         match head {
             Some((true, _)) => flush(state, down).await?,
             Some((false, is_stream)) => {
+                upload.settle(up);
                 down.note().upstream_us = micros(state.ring.now().since(since)).max(1);
                 return Ok(is_stream && upload.is_over());
             }
@@ -224,7 +228,7 @@ impl Forward {
         match upload.phase() {
             Phase::Moving => self.snapshot.listeners[listener].body_idle_timeout,
             Phase::Flushing => self.write_timeout(),
-            Phase::Over | Phase::Broken => self.read_timeout(),
+            Phase::Whole | Phase::Over | Phase::Broken => self.read_timeout(),
         }
     }
 }
@@ -246,10 +250,11 @@ async fn relay(
     events: &mut stream::Events,
 ) -> Result<(), Reason> {
     let read_timeout = forward.read_timeout();
+    let mut alarm = Alarm::default();
     loop {
         let at = state.ring.now() + read_timeout;
         let moved = poll_fn(|_| {
-            state.ring.set_deadline(Some(state.within_drain(at)));
+            alarm.set(state, at);
             if let Err(reason) = upload.poll(down, &mut up) {
                 return Poll::Ready(Err(reason));
             }
@@ -265,31 +270,33 @@ async fn relay(
         if up.is_body_done() {
             down.finish_reply(up.trailers());
             // The last bytes are on their way before the node's connection goes to the next request.
-            let flushed = down.poll_flush();
+            let is_sent = down.release() || matches!(down.poll_flush(), Poll::Ready(Ok(())));
             if upload.is_over() {
                 up.give_back(forward.group().requests_per_connection_max);
             }
-            return match flushed {
-                Poll::Ready(result) => result,
-                Poll::Pending => flush(state, down).await,
-            };
+            return if is_sent { Ok(()) } else { flush(state, down).await };
         }
         flush(state, down).await?;
     }
 }
 
-/// Waits until the client has taken what was put out, for as long as it takes anything within the write timeout.
+/// Waits until the client has taken what was put out. A client that takes nothing at all for one write timeout,
+/// two at most, has stalled; a slow one has not.
 async fn flush(state: &Shared, down: &mut Downstream) -> Result<(), Reason> {
     let listener = usize::from(down.listener().0);
     let timeout = state.with_snapshot(|snapshot| snapshot.listeners[listener].write_timeout);
     let mut at = state.ring.now() + timeout;
-    let mut taken = down.bytes_sent();
+    let mut taken = None;
+    let mut alarm = Alarm::default();
     poll_fn(|_| {
         let now = state.ring.now();
-        if now >= at && down.bytes_sent() != taken {
-            (at, taken) = (now + timeout, down.bytes_sent());
+        if now >= at && !state.is_cut() {
+            let progress = Some(down.progress());
+            if progress != taken {
+                (at, taken) = (now + timeout, progress);
+            }
         }
-        state.ring.set_deadline(Some(state.within_drain(at)));
+        alarm.set(state, at);
         down.poll_flush()
     })
     .await

@@ -20,6 +20,8 @@ pub(crate) struct Upload {
 /// What an upload waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// The whole request goes out in one send, for which nobody needs to wait: the reply comes after it.
+    Whole,
     /// Body bytes are still to come from the client.
     Moving,
     /// All is handed to the connection.
@@ -32,7 +34,12 @@ pub(crate) enum Phase {
 
 impl Upload {
     pub(crate) fn new(encoding: Encoding, is_body_sent: bool) -> Self {
-        Self { encoding, taken: 0, blocked: false, phase: if is_body_sent { Phase::Flushing } else { Phase::Moving } }
+        Self {
+            encoding,
+            taken: 0,
+            blocked: false,
+            phase: if is_body_sent { Phase::Whole } else { Phase::Moving },
+        }
     }
 
     /// Whether the whole request is sent.
@@ -45,11 +52,26 @@ impl Upload {
         if self.blocked { Phase::Flushing } else { self.phase }
     }
 
+    /// The reply has come: looks whether the request was taken whole before it.
+    pub(crate) fn settle(&mut self, up: &mut Upstream) {
+        if self.phase == Phase::Whole {
+            self.phase = match up.poll_flush() {
+                Poll::Ready(Ok(())) => Phase::Over,
+                Poll::Ready(Err(_)) => Phase::Broken,
+                Poll::Pending => Phase::Flushing,
+            };
+        }
+    }
+
     /// Moves what can be moved without waiting. Returns whether anything moved.
     ///
     /// # Errors
     /// The client's side failed. A failure of the node's only ends the upload: its answer may still come.
     pub(crate) fn poll(&mut self, down: &mut Downstream, up: &mut Upstream) -> Result<bool, Reason> {
+        if self.phase == Phase::Whole {
+            up.start_flush();
+            return Ok(false);
+        }
         // `100 Continue` may be on its way out: without it the body does not come.
         if self.phase == Phase::Moving
             && let Poll::Ready(Err(reason)) = down.poll_flush()

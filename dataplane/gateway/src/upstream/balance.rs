@@ -87,9 +87,9 @@ fn least_of_all<'s>(
     }
     // Starting elsewhere each time spreads ties.
     let start = next_turn(state) as usize % count;
-    let (after, before) = group.endpoints.split_at(start);
+    let (skipped, first) = group.endpoints.split_at(start);
     let mut best: Option<(u64, &Endpoint)> = None;
-    for one in before.iter().chain(after).filter(fit) {
+    for one in first.iter().chain(skipped).filter(fit) {
         let candidate = (load(state, one.id), one);
         if best.is_none_or(|best| is_lighter(candidate, best)) {
             best = Some(candidate);

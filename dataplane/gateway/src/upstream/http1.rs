@@ -94,6 +94,16 @@ impl Http1 {
         }
     }
 
+    /// Starts to send what was put out, without waiting for it: the reply will tell.
+    pub(crate) fn start_flush(&mut self) {
+        if !self.sending
+            && let Some(list) = self.out.take()
+        {
+            self.engaged.transport().start_send(list);
+            self.sending = true;
+        }
+    }
+
     pub(crate) fn poll_head(
         &mut self,
         method: Method,

@@ -37,6 +37,13 @@ impl Upstream {
         }
     }
 
+    /// Starts to send what was put out, without waiting for it: the reply will tell.
+    pub(crate) fn start_flush(&mut self) {
+        match self {
+            Self::Http1(http1) => http1.start_flush(),
+        }
+    }
+
     /// Waits for the reply's next head and shows it to `use_head`, which must not keep it.
     pub(crate) fn poll_head(
         &mut self,

@@ -131,29 +131,29 @@ fn a_refusal_keeps_the_connection_of_a_whole_request() {
 
 #[test]
 fn a_slow_reader_is_kept_while_it_reads_and_cut_when_it_stops() {
+    const BODY_BYTES: usize = 24 << 20;
     on_both_drivers(|choice| {
         let node = Node::start(|_, socket| {
-            let body = vec![b'x'; 8 << 20];
+            let body = vec![b'x'; BODY_BYTES];
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
             let _ = socket.write_all(head.as_bytes()).and_then(|()| socket.write_all(&body));
             After::Close
         });
         let mut snapshot = to(&[&node]);
-        snapshot.listeners[0].write_timeout = Duration::from_millis(300);
+        snapshot.listeners[0].write_timeout = Duration::from_millis(500);
         let gateway = Gateway::start(choice, snapshot);
-        let mut slow = gateway.connect();
+        let (mut slow, mut stuck) = (gateway.connect(), gateway.connect());
         slow.send(GET.as_bytes());
-        // Slower than the window within the timeout, but steadily.
+        stuck.send(GET.as_bytes());
+        // Takes several times the timeout, but never nothing for that long.
         let mut got = 0;
-        let mut buffer = vec![0; 256 * 1024];
-        while got < 8 << 20 {
-            std::thread::sleep(Duration::from_millis(40));
+        let mut buffer = vec![0; 1 << 20];
+        while got < BODY_BYTES {
+            std::thread::sleep(Duration::from_millis(60));
             let n = std::io::Read::read(&mut slow.socket, &mut buffer).unwrap();
             assert!(n > 0, "cut after {got} bytes");
             got += n;
         }
-        let mut stuck = gateway.connect();
-        stuck.send(GET.as_bytes());
         eventually("the one that stopped is cut", || gateway.count(Reason::ClientStalled) == 1);
         drop((slow, stuck));
         gateway.end();
