@@ -33,8 +33,11 @@ pub(super) fn run(context: &Context) -> Result<Outcome> {
     for driver in DRIVERS {
         let spec = GatewaySpec::before([&peer.addr]).args(["--driver", driver]);
         let gateway = spec.start(context, &format!("gateway-{driver}"))?;
+        let first = http::get(gateway.addr, "/who", LIMIT)?;
+        ensure!(first.status == 200, "status {} before the bodies", first.status);
+        let idle = status_bytes(gateway.server.pid(), "VmRSS:")?;
         for (name, way) in ways {
-            match carry(&gateway, way) {
+            match carry(&gateway, idle, way) {
                 Ok(figures) => outcome.pass(format!("{driver} 1 GiB {name} ({figures})")),
                 Err(error) => outcome.case(format!("{driver} 1 GiB {name}"), Err(error)),
             }
@@ -43,10 +46,8 @@ pub(super) fn run(context: &Context) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn carry(gateway: &Gateway, way: fn(&mut Conn) -> Result<()>) -> Result<String> {
-    let first = http::get(gateway.addr, "/who", LIMIT)?;
-    ensure!(first.status == 200, "status {} before the body", first.status);
-    let memory = Memory::watch(gateway.server.pid())?;
+fn carry(gateway: &Gateway, idle: u64, way: fn(&mut Conn) -> Result<()>) -> Result<String> {
+    let memory = Memory { idle, ..Memory::watch(gateway.server.pid())? };
     let mut conn = Conn::connect(gateway.addr, LIMIT)?;
     let began = Instant::now();
     way(&mut conn)?;

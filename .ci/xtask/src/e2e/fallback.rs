@@ -29,11 +29,14 @@ pub(super) fn run(context: &Context) -> Result<Outcome> {
         outcome.case(format!("{name}, auto: serves on epoll"), serves(context, name, &wrapper, remedy));
         let args = ["--driver".into(), "io_uring".into()];
         let line = ends_with_one_line(context, &format!("{name}-io_uring"), &wrapper, &args);
-        outcome.case(format!("{name}, io_uring: exit 1 and one line with the remedy"), (|| {
-            let line = line?;
-            ensure!(line.contains("io_uring") && line.contains(remedy), "the line is {line:?}");
-            Ok(())
-        })());
+        outcome.case(
+            format!("{name}, io_uring: exit 1 and one line with the remedy"),
+            (|| {
+                let line = line?;
+                ensure!(line.contains("io_uring") && line.contains(remedy), "the line is {line:?}");
+                Ok(())
+            })(),
+        );
     }
     Ok(outcome)
 }
@@ -56,7 +59,8 @@ fn serves(context: &Context, name: &str, wrapper: &[OsString], remedy: &str) -> 
         ("Mcp-Session-Id", session),
         ("MCP-Protocol-Version", "2025-11-25"),
     ];
-    let note = conn.request("POST", PATH, &headers, br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)?;
+    let note =
+        conn.request("POST", PATH, &headers, br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)?;
     ensure!(note.status == 202, "notifications/initialized: status {}", note.status);
     let listed =
         conn.request("POST", PATH, &headers, br#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#)?;

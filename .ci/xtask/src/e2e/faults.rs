@@ -43,7 +43,8 @@ pub(super) fn run(context: &Context) -> Result<Outcome> {
     ];
     for driver in DRIVERS {
         for (name, what, scenario) in scenarios {
-            let done = Stage::set(context, driver, name).and_then(|mut stage| scenario(&mut stage, &mut outcome));
+            let done =
+                Stage::set(context, driver, name).and_then(|mut stage| scenario(&mut stage, &mut outcome));
             match done {
                 Ok(figures) => outcome.pass(format!("{driver} {what} ({figures})")),
                 Err(error) => outcome.case(format!("{driver} {what}"), Err(error)),
@@ -105,7 +106,8 @@ impl<'a> Stage<'a> {
     /// Waits until new requests are answered under the configuration `turn`.
     fn wait_for_turn(&self, turn: &str) -> Result<()> {
         poll(&format!("reply under the configuration {turn}"), LIMIT, || {
-            http::get(self.gateway.addr, "/who", LIMIT).is_ok_and(|reply| reply.header("x-turn") == Some(turn))
+            http::get(self.gateway.addr, "/who", LIMIT)
+                .is_ok_and(|reply| reply.header("x-turn") == Some(turn))
         })
     }
 
@@ -119,7 +121,10 @@ fn routes(peers: &[Peer], turn: &str) -> String {
     let nodes = peers.iter().enumerate().map(|(number, peer)| {
         // The weights change with every turn too.
         let weight = 100 + (turn.len() + number) % 2;
-        format!("      - {{name: node-{number}, host: 127.0.0.1, port: {}, weight: {weight}}}\n", peer.addr.port())
+        format!(
+            "      - {{name: node-{number}, host: 127.0.0.1, port: {}, weight: {weight}}}\n",
+            peer.addr.port()
+        )
     });
     format!(
         "routes:
@@ -152,7 +157,7 @@ fn node_dies(stage: &mut Stage<'_>, _: &mut Outcome) -> Result<String> {
     stage.peers[1] = Peer::start(stage.context, &name, victim)?;
     poll("check that finds the node up", HEALTH_LIMIT, || stage.health(1).as_deref() == Some("up"))?;
     poll("request on the node that came back", HEALTH_LIMIT, || {
-        stage.peers[1].count().is_ok_and(|(requests, _)| requests > 0)
+        stage.peers[1].count().is_ok_and(|count| count.requests > 0)
     })?;
     load.wait_for_good(PACE, PACE_LIMIT)?;
     let retries = Metrics::of(&stage.gateway)?.sum("erlmcp_pool_retries_total", &["group=\"nodes\""]);
@@ -200,7 +205,10 @@ fn reloads(stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<String> {
     ensure!(last >= first + u64::from(RELOADS), "from revision {first} to {last}");
     load.wait_for_good(PACE, PACE_LIMIT)?;
     let driver = stage.name.trim_end_matches("-reload").to_owned();
-    outcome.case(format!("{driver} a bad configuration is refused, every error told, under load"), refused(stage));
+    outcome.case(
+        format!("{driver} a bad configuration is refused, every error told, under load"),
+        refused(stage),
+    );
     outcome.case(format!("{driver} SIGHUP reloads under load"), hang_up(stage));
     let tally = load.finish()?;
     tally.expect_no_failure()?;
@@ -266,7 +274,10 @@ fn panic_once(stage: &Stage<'_>, task: &str) -> Result<()> {
     let label = format!("task=\"{task}\"");
     // The answer may go down with the task that it is about.
     let asked = admin::post(&stage.gateway, &format!("/debug/panic?task={task}"));
-    ensure!(task == "admin" || asked.as_ref().is_ok_and(|status| *status == 200), "the hook answered {asked:?}");
+    ensure!(
+        task == "admin" || asked.as_ref().is_ok_and(|status| *status == 200),
+        "the hook answered {asked:?}"
+    );
     let mut seen = String::new();
     let done = poll("restart", LIMIT, || {
         let Ok(metrics) = Metrics::of(&stage.gateway) else { return false };
@@ -293,8 +304,16 @@ fn sigterm(stage: &mut Stage<'_>, _: &mut Outcome) -> Result<String> {
     tally.expect_no_failure()?;
     ensure!(status.code() == Some(0), "{status} instead of exit 0");
     let clients = 2 * CLIENTS as u64;
-    ensure!(tally.told_to_close == clients, "{} of {clients} clients were told to close", tally.told_to_close);
-    Ok(format!("{} requests, {clients} clients told to close, ended after {} ms", tally.good, took.as_millis()))
+    ensure!(
+        tally.told_to_close == clients,
+        "{} of {clients} clients were told to close",
+        tally.told_to_close
+    );
+    Ok(format!(
+        "{} requests, {clients} clients told to close, ended after {} ms",
+        tally.good,
+        took.as_millis()
+    ))
 }
 
 fn text(output: &Output) -> String {

@@ -1,6 +1,7 @@
 //! The server behind the gateway in the suites that break things: small, threaded, honest about what reached it.
 //!
-//! `GET /health` and `GET /count` are not counted; everything else is, first of all what it cannot read. `/work/MS` takes
+//! `GET /health` and `GET /count` are not counted; everything else is: whole requests, heads whose body did not come
+//! whole, and what it cannot read. `/work/MS` takes
 //! MS milliseconds, `/bytes/N` and `/chunked/N` reply with N bytes of the pattern, a body is checked against it. Owns no
 //! limits worth the name: it stands on the loopback for the length of a suite.
 
@@ -21,9 +22,20 @@ const HEAD_BYTES_MAX: u64 = 64 * 1024;
 /// Odd, so that chunks of it end where no buffer does.
 const CHUNK_BYTES: u64 = 100_003;
 
-/// Requests that came, and bytes that were none.
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
+static CUT: AtomicU64 = AtomicU64::new(0);
 static MALFORMED: AtomicU64 = AtomicU64::new(0);
+
+/// What has reached a peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    /// Whole requests.
+    pub(super) requests: u64,
+    /// Heads whose body broke off.
+    pub(super) cut: u64,
+    /// Bytes that were no request.
+    pub(super) malformed: u64,
+}
 
 /// A peer as a process of its own.
 pub(super) struct Peer {
@@ -43,12 +55,12 @@ impl Peer {
         Ok(Self { server, addr })
     }
 
-    /// Requests that reached it, and things that were none.
-    pub(super) fn count(&self) -> Result<(u64, u64)> {
+    /// What has reached it.
+    pub(super) fn count(&self) -> Result<Count> {
         let reply = http::get(self.addr, "/count", LIMIT).context("ask the peer for its count")?;
         let told: Value = serde_json::from_slice(&reply.body).context("read the peer's count")?;
         let number = |key: &str| told[key].as_u64().with_context(|| format!("no `{key}` in {told}"));
-        Ok((number("requests")?, number("malformed")?))
+        Ok(Count { requests: number("requests")?, cut: number("cut")?, malformed: number("malformed")? })
     }
 }
 
@@ -142,13 +154,15 @@ impl Request {
             "/health" => plain("ok")?,
             "/count" => {
                 let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-                plain(
-                    &json!({ "requests": count(&REQUESTS), "malformed": count(&MALFORMED) }).to_string(),
-                )?;
+                let (requests, cut, malformed) = (count(&REQUESTS), count(&CUT), count(&MALFORMED));
+                plain(&json!({ "requests": requests, "cut": cut, "malformed": malformed }).to_string())?;
             }
             target => {
-                REQUESTS.fetch_add(1, Ordering::Relaxed);
-                let (bytes, is_intact) = receive(input, self.framing)?;
+                let received = receive(input, self.framing);
+                let counter = if received.is_ok() { &REQUESTS } else { &CUT };
+                counter.fetch_add(1, Ordering::Relaxed);
+                // Its connection ends; what was no framing at all is counted there.
+                let (bytes, is_intact) = received?;
                 let number = |prefix: &str| target.strip_prefix(prefix)?.parse::<u64>().ok();
                 if let Some(ms) = number("/work/") {
                     // The work that a real server would do.
@@ -177,7 +191,7 @@ fn receive(input: &mut impl BufRead, framing: Framing) -> io::Result<(u64, bool)
             let piece = input.fill_buf()?;
             let count = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             if count == 0 {
-                return Err(invalid("a cut body"));
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
             is_intact &= pattern.takes(&piece[..count]);
             input.consume(count);
@@ -188,7 +202,7 @@ fn receive(input: &mut impl BufRead, framing: Framing) -> io::Result<(u64, bool)
     match framing {
         Framing::Length(length) => take(input, length)?,
         Framing::Chunked => loop {
-            let size = line(input)?.ok_or_else(|| invalid("a cut body"))?;
+            let size = line(input)?.ok_or(io::ErrorKind::UnexpectedEof)?;
             let size = size.split(';').next().unwrap_or_default();
             let size = u64::from_str_radix(size, 16).map_err(|_| invalid("no chunk size"))?;
             take(input, size)?;

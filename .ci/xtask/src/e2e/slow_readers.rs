@@ -1,4 +1,7 @@
-//! 500 clients that read one byte a second of 1 MiB replies, beside 64 fast ones.
+//! 500 clients that read one byte a second, beside 64 fast ones.
+//!
+//! Twice: 1 MiB replies on the default configuration, which the kernel's send buffers may take in whole; and 16 MiB replies,
+//! which hold up the gateway itself, with as many connections to the node as that takes.
 //!
 //! Owns the slow clients and the comparison: spans without and with them in turn, medians compared, so that what the
 //! machine does beside counts on both sides. Here a rate is asserted, as a share of the same run's other half.
@@ -29,9 +32,11 @@ const FAST: Work = Work { method: "GET", target: "/who", clients: 64 };
 const SLOW_BUFFER: usize = 4096;
 /// Spans with slow clients; one more without.
 const ROUNDS: usize = 3;
+/// Connections to the node from each shard where slow clients keep theirs.
+const CONNECTIONS_MAX: usize = 1024;
 const SPAN: Duration = Duration::from_secs(3);
-/// Until all slow clients have a first byte, or the gateway has let go of them.
-const SETTLE_LIMIT: Duration = Duration::from_secs(20);
+/// Until all slow clients have a status line, or the gateway has let go of them.
+const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 /// The fast clients keep at least this share of their rate.
 const SHARE_MIN: f64 = 0.9;
 /// What the gateway may hold for a slow client: its window.
@@ -40,16 +45,34 @@ const WINDOW_BYTES: u64 = 128 * 1024;
 pub(super) fn run(context: &Context) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let peer = Peer::start(context, "node", free_addr()?)?;
+    let folder = held_up_config(context, peer.addr)?;
     for driver in DRIVERS {
-        let spec = GatewaySpec::before([&peer.addr]).args(["--driver", driver]);
-        let spec = spec.args(["--set", "runtime.access_log.path=/dev/null"]);
-        let gateway = spec.start(context, &format!("gateway-{driver}"))?;
-        match compare(&gateway) {
-            Ok(seen) => seen.judge(driver, &mut outcome),
-            Err(error) => outcome.case(format!("{driver} slow and fast clients together"), Err(error)),
+        let args = ["--driver", driver, "--set", "runtime.access_log.path=/dev/null"];
+        let default = GatewaySpec::before([&peer.addr]).args(args);
+        let many = GatewaySpec::default().args(args).args(["--config", &folder]);
+        for (size, mib_each, spec) in [("1 MiB", 1, default), ("16 MiB", 16, many)] {
+            let name = format!("{driver}, {size} replies");
+            let gateway = spec.start(context, &format!("gateway-{driver}-{mib_each}"))?;
+            match compare(&gateway, mib_each) {
+                Ok(seen) => seen.judge(&name, mib_each, &mut outcome),
+                Err(error) => outcome.case(format!("{name}: slow and fast clients together"), Err(error)),
+            }
         }
     }
     Ok(outcome)
+}
+
+fn held_up_config(context: &Context, node: SocketAddr) -> Result<String> {
+    let routes = format!(
+        "groups:
+  - name: nodes
+    connections_per_shard_max: {CONNECTIONS_MAX}
+    nodes: [{{host: 127.0.0.1, port: {}}}]
+",
+        node.port()
+    );
+    let file = context.write("held-up/routes.yaml", &routes)?;
+    Ok(file.parent().context("the folder of a file")?.display().to_string())
 }
 
 /// What a run has shown.
@@ -64,7 +87,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn judge(self, driver: &str, outcome: &mut Outcome) {
+    fn judge(self, name: &str, mib_each: u64, outcome: &mut Outcome) {
         let (without, with) = (median(&self.without), median(&self.with));
         let share = with / without;
         let figures = format!(
@@ -72,28 +95,35 @@ impl Seen {
             self.without, self.with, self.connections
         );
         outcome.check(
-            format!("{driver} 64 fast clients keep {SHARE_MIN} of their rate ({figures})"),
+            format!("{name}: 64 fast clients keep {SHARE_MIN} of their rate ({figures})"),
             share >= SHARE_MIN,
             || "they do not".to_owned(),
         );
         let most = SLOW as u64 * WINDOW_BYTES;
         outcome.check(
-            format!("{driver} {SLOW} slow clients cost at most {SLOW} windows ({})", mib(self.memory)),
+            format!("{name}: {SLOW} slow clients cost at most {SLOW} windows ({})", mib(self.memory)),
             self.memory <= most,
             || format!("more than {}", mib(most)),
         );
-        outcome.case(format!("{driver} no fast client sees a failure"), self.failures);
+        if mib_each > 1 {
+            outcome.check(
+                format!("{name}: the gateway is held up by them"),
+                self.connections >= SLOW as f64,
+                || "it is not: the case shows nothing".to_owned(),
+            );
+        }
+        outcome.case(format!("{name}: no fast client sees a failure"), self.failures);
     }
 }
 
-fn compare(gateway: &Gateway) -> Result<Seen> {
+fn compare(gateway: &Gateway, mib_each: u64) -> Result<Seen> {
     let load = Load::start(gateway.addr, &[FAST], OnClose::Reconnect);
     load.wait_for_good(2000, SETTLE_LIMIT)?;
     let memory = Memory::watch(gateway.server.pid())?;
     let (mut without, mut with, mut connections) = (vec![rate(&load)], Vec::new(), 0.0);
     for _ in 0..ROUNDS {
-        let slow = Slow::start(gateway.addr)?;
-        let served = poll("first byte for every slow client", SETTLE_LIMIT, || slow.served() == SLOW);
+        let slow = Slow::start(gateway.addr, mib_each)?;
+        let served = poll("status 200 for every slow client", SETTLE_LIMIT, || slow.served() == SLOW);
         served.with_context(|| format!("{} of {SLOW} are served", slow.served()))?;
         with.push(rate(&load));
         connections = Metrics::of(gateway)?.sum("erlmcp_node_connections", &[]);
@@ -137,15 +167,15 @@ struct Slow {
 }
 
 impl Slow {
-    fn start(addr: SocketAddr) -> Result<Self> {
-        let clients = (0..SLOW).map(|_| slow_client(addr)).collect::<Result<Vec<_>>>()?;
+    fn start(addr: SocketAddr, mib_each: u64) -> Result<Self> {
+        let clients = (0..SLOW).map(|_| slow_client(addr, mib_each)).collect::<Result<Vec<_>>>()?;
         let (stop, served, lost) = (Arc::default(), Arc::default(), Arc::default());
         let (own_stop, own_served, own_lost) = (Arc::clone(&stop), Arc::clone(&served), Arc::clone(&lost));
         let thread = std::thread::spawn(move || read_slowly(&clients, &own_stop, &own_served, &own_lost));
         Ok(Self { stop, served, lost, thread })
     }
 
-    /// Clients that have had a byte.
+    /// Clients that know that their reply has begun.
     fn served(&self) -> usize {
         self.served.load(Ordering::Relaxed)
     }
@@ -161,38 +191,60 @@ impl Slow {
     }
 }
 
-fn slow_client(addr: SocketAddr) -> Result<TcpStream> {
+fn slow_client(addr: SocketAddr, mib_each: u64) -> Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_recv_buffer_size(SLOW_BUFFER)?;
     socket.connect(&addr.into()).context("connect a slow client")?;
     let mut stream = TcpStream::from(socket);
-    stream.write_all(b"GET /bytes/1048576 HTTP/1.1\r\nHost: slow.test\r\n\r\n")?;
+    let request = format!("GET /bytes/{} HTTP/1.1\r\nHost: slow.test\r\n\r\n", mib_each << 20);
+    stream.write_all(request.as_bytes())?;
     stream.set_nonblocking(true)?;
     Ok(stream)
 }
 
+/// What a good reply begins with; read in one piece.
+const GOOD: &[u8] = b"HTTP/1.1 200";
+
 /// A byte of each, once a second.
 fn read_slowly(clients: &[TcpStream], stop: &AtomicBool, served: &AtomicUsize, lost: &AtomicUsize) {
-    let mut states = vec![(false, false); clients.len()];
+    let mut states = vec![State::Waits; clients.len()];
     while !stop.load(Ordering::Relaxed) {
         let next = Instant::now() + Duration::from_secs(1);
-        for (mut client, (has_byte, is_lost)) in clients.iter().zip(&mut states) {
-            match client.read(&mut [0]) {
-                Ok(1..) if !*has_byte => {
-                    *has_byte = true;
-                    served.fetch_add(1, Ordering::Relaxed);
-                }
-                Ok(1..) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Ok(0) | Err(_) if !*is_lost => {
-                    *is_lost = true;
-                    lost.fetch_add(1, Ordering::Relaxed);
-                }
-                Ok(0) | Err(_) => {}
+        for (client, state) in clients.iter().zip(&mut states) {
+            let before = *state;
+            *state = before.read(client);
+            match (before, *state) {
+                (State::Waits, State::Reads) => drop(served.fetch_add(1, Ordering::Relaxed)),
+                (State::Waits | State::Reads, State::Lost) => drop(lost.fetch_add(1, Ordering::Relaxed)),
+                _ => {}
             }
         }
         while Instant::now() < next && !stop.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Where a slow client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// For the reply.
+    Waits,
+    Reads,
+    /// Its connection ended, or the reply is not a good one.
+    Lost,
+}
+
+impl State {
+    fn read(self, mut client: &TcpStream) -> Self {
+        let mut bytes = [0; GOOD.len()];
+        let wanted = if self == Self::Waits { bytes.len() } else { 1 };
+        match client.read(&mut bytes[..wanted]) {
+            Ok(0) => Self::Lost,
+            Ok(_) if self == Self::Waits && bytes != GOOD => Self::Lost,
+            Ok(_) if self == Self::Waits => Self::Reads,
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Self::Lost,
+            Ok(_) | Err(_) => self,
         }
     }
 }

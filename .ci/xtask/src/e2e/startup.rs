@@ -104,7 +104,11 @@ fn files(context: &Context) -> Result<Vec<Broken>> {
     let folder_of = |path: &std::path::Path| path.parent().map(|path| path.display().to_string());
     let (log, access) = (folder_of(&log).unwrap_or_default(), folder_of(&access).unwrap_or_default());
     Ok(vec![
-        Broken::new("no such folder", &["--config", &missing], &[&missing, "no such folder", "name a folder"]),
+        Broken::new(
+            "no such folder",
+            &["--config", &missing],
+            &[&missing, "no such folder", "name a folder"],
+        ),
         Broken::new("a file for a folder", &["--config", &file], &[&file, "folder", "name a folder"]),
         Broken::new(
             "unreadable file",
