@@ -14,13 +14,15 @@ use super::mcp::{INITIALIZE, LIMIT, PATH};
 use super::startup::ends_with_one_line;
 use super::{Context, Outcome, http};
 
-/// Without `CAP_IPC_LOCK` the kernel counts a ring's memory, and none is allowed.
-const NO_LOCKED_MEMORY: [&str; 6] =
-    ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock", "prlimit", "--memlock=0:0", "--"];
+/// Without `CAP_IPC_LOCK`, which only root has, the kernel counts a ring's memory.
+const NO_LOCK_RIGHT: [&str; 3] = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"];
+/// None is allowed then.
+const NO_LOCKED_MEMORY: [&str; 3] = ["prlimit", "--memlock=0:0", "--"];
 
 pub(super) fn run(context: &Context) -> Result<Outcome> {
     let mut outcome = Outcome::default();
-    let without_memory: Vec<OsString> = NO_LOCKED_MEMORY.iter().map(OsString::from).collect();
+    let right: &[&str] = if rustix::process::geteuid().is_root() { &NO_LOCK_RIGHT } else { &[] };
+    let without_memory = right.iter().chain(&NO_LOCKED_MEMORY).map(OsString::from).collect();
     let ways = [
         ("seccomp", without_io_uring_words()?, "seccomp profile"),
         ("locked-memory", without_memory, "RLIMIT_MEMLOCK"),

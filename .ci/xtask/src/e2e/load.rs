@@ -142,6 +142,7 @@ impl Load {
     pub(super) fn wait_for_good(&self, count: u64, limit: Duration) -> Result<()> {
         let target = self.good() + count;
         super::process::poll(&format!("{count} more good replies"), limit, || self.good() >= target)
+            .with_context(|| format!("{} good and {} failed so far", self.good(), self.failed()))
     }
 
     /// Ends the clients after the request that each is at.

@@ -14,8 +14,13 @@ use super::process::{ServerSpec, free_addr};
 use super::{Context, Outcome};
 
 const END_LIMIT: Duration = Duration::from_secs(10);
-/// Becomes `nobody`, who owns nothing here.
-const AS_NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+/// Root without the rights that root has beyond those of any user: files' modes and low ports count again. Better than
+/// another user, who might not reach the tree that this stands in.
+const WITHOUT_RIGHTS: [&str; 3] = [
+    "setpriv",
+    "--bounding-set=-dac_override,-dac_read_search,-net_bind_service",
+    "--inh-caps=-dac_override,-dac_read_search,-net_bind_service",
+];
 /// Enough for the process to run at all and too few to serve with; and one that fails early.
 const DESCRIPTORS: [u32; 4] = [8, 16, 24, 40];
 
@@ -37,6 +42,11 @@ impl Broken {
     fn within(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = words(wrapper);
         self
+    }
+
+    /// As a user without special rights, which everybody but root is anyway.
+    fn without_rights(self) -> Self {
+        if rustix::process::geteuid().is_root() { self.within(&WITHOUT_RIGHTS) } else { self }
     }
 }
 
@@ -97,7 +107,7 @@ fn files(context: &Context) -> Result<Vec<Broken>> {
     let missing = context.scratch.join("missing").display().to_string();
     let file = context.write("a-file", "listeners: []\n")?.display().to_string();
     let secret = context.write("secret/runtime.yaml", "driver: auto\n")?;
-    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o000))?;
     let folder = secret.parent().context("the folder of a file")?.display().to_string();
     let log = context.write("log/runtime.yaml", "log: {path: /nonexistent/erlmcp.log}\n")?;
     let access = context.write("access/runtime.yaml", "access_log: {path: /nonexistent/access.log}\n")?;
@@ -115,7 +125,7 @@ fn files(context: &Context) -> Result<Vec<Broken>> {
             &["--config", &folder],
             &["runtime.yaml", "Permission denied", "readable"],
         )
-        .within(&AS_NOBODY),
+        .without_rights(),
         Broken::new("no folder for the log", &["--config", &log], &["/nonexistent/erlmcp.log", "log.path"]),
         Broken::new(
             "no folder for the access log",
@@ -125,11 +135,11 @@ fn files(context: &Context) -> Result<Vec<Broken>> {
     ])
 }
 
-/// What `nobody` may not do.
+/// What only root may do.
 fn rights(context: &Context) -> Result<Vec<Broken>> {
     let closed = context.scratch.join("closed");
     std::fs::create_dir_all(&closed)?;
-    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o755))?;
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o555))?;
     let socket = format!("unix:{}", closed.join("gateway.sock").display());
     let mut all = vec![Broken::new(
         "no right to make a socket file",
@@ -148,7 +158,7 @@ fn rights(context: &Context) -> Result<Vec<Broken>> {
             &["127.0.0.1:80", "Permission denied", "CAP_NET_BIND_SERVICE"],
         ));
     }
-    Ok(all.into_iter().map(|broken| broken.within(&AS_NOBODY)).collect())
+    Ok(all.into_iter().map(|broken| broken.without_rights()).collect())
 }
 
 /// The only line that a gateway prints before it ends with 1.

@@ -286,7 +286,8 @@ fn nginx(context: &Context) -> Result<(Server, SocketAddr)> {
     std::fs::create_dir_all(&folder)?;
     let (folder, files) = (folder.display(), context.scratch.join("files"));
     let files = files.display();
-    // Server-side includes make nginx give up the length that it would know.
+    // Server-side includes make nginx give up the length that it would know. A request with `Via` is a proxy's to it,
+    // and those get no gzip unless it is told so.
     let config = format!(
         "daemon off; master_process off; pid {folder}/pid; error_log stderr; events {{}}
 http {{
@@ -297,7 +298,7 @@ http {{
     listen {addr}; root {files};
     location /chunked/ {{ alias {files}/; ssi on; ssi_types *; ssi_value_length 1; }}
     location /close/ {{ alias {files}/; ssi on; ssi_types *; chunked_transfer_encoding off; }}
-    location /gzip/ {{ alias {files}/; gzip on; gzip_types *; gzip_min_length 1; }}
+    location /gzip/ {{ alias {files}/; gzip on; gzip_types *; gzip_min_length 1; gzip_proxied any; }}
     location = /moved {{ return 301 /elsewhere?$args; }}
     location = /empty {{ return 204; }}
     location /echo/ {{ return 200 \"$request_method $request_uri $http_x_probe\"; }}
