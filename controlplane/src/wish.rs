@@ -439,6 +439,54 @@ mod tests {
     }
 
     #[test]
+    fn every_key_of_a_route_reaches_the_shards() {
+        let routes = "[{name: r, match: {hosts: [a.b, \"*.c.d\"], path: {exact: /x}, methods: [GET, DELETE]}, \
+                      to: [{group: one, weight: 3}, {group: two, weight: 0}, {group: two, weight: 1}], \
+                      rewrite: {host: in.example}, cors: {origins: [\"https://a.b\"], methods: [GET, POST], headers: [x-a, x-b], \
+                      expose_headers: [x-c], credentials: true, max_age: 60s}, \
+                      allowed_origins: [\"https://c.d\"]}, \
+                      {name: s, match: {path: {prefix: /p}}, to: [{group: two, weight: 1}], \
+                      rewrite: {host: keep, path_prefix: /q, \
+                      request_headers: {set: {x-s: \"1\"}, add: {x-t: \"2\"}, remove: [X-U]}, \
+                      response_headers: {set: {x-v: \"3\"}, add: {x-w: \"4\"}, remove: [X-X]}}}]";
+        let groups = "[{name: one, nodes: [{host: a, port: 1}]}, {name: two, nodes: [{host: b, port: 1}]}]";
+        let identity = ("runtime.identity", "{via: edge, request_id_header: X-Trace}");
+        let wish = wished(&[("groups", groups), ("routes", routes), identity], 1).unwrap();
+        assert_eq!(
+            (wish.identity.via.as_str(), wish.identity.request_id_header.as_str()),
+            ("edge", "X-Trace")
+        );
+        let [first, second] = &wish.routes[..] else { panic!("two routes") };
+        use link::HostPattern::{Exact, Suffix};
+        assert_eq!((first.name.as_str(), &first.path), ("r", &link::PathMatch::Exact("/x".into())));
+        assert_eq!(first.hosts, [Exact("a.b".into()), Suffix(".c.d".into())]);
+        assert_eq!(first.methods, [Method::Get, Method::Delete]);
+        let targets: Vec<_> = first.targets.iter().map(|target| (target.group.0, target.weight)).collect();
+        assert_eq!(targets, [(0, 3), (1, 1)], "a weight of 0 gets nothing");
+        assert_eq!(first.host, link::HostPolicy::Literal("in.example".into()));
+        let cors = first.cors.as_ref().unwrap();
+        assert_eq!((cors.methods.as_str(), cors.headers.as_str()), ("GET, POST", "x-a, x-b"));
+        assert_eq!(
+            (cors.expose_headers.as_str(), cors.credentials, cors.max_age.as_secs()),
+            ("x-c", true, 60)
+        );
+        let allowed = |origin: &str| first.allowed_origins.iter().any(|pattern| pattern.matches(origin));
+        assert!(allowed("https://a.b") && allowed("https://c.d") && !allowed("http://localhost"));
+        assert_eq!(
+            (&second.path, &second.host),
+            (&link::PathMatch::Prefix("/p".into()), &link::HostPolicy::Keep)
+        );
+        assert_eq!(second.path_prefix.as_deref(), Some("/q"));
+        let edits = |remove: &str, set: [&str; 2], add: [&str; 2]| link::HeaderEdits {
+            remove: vec![remove.into()],
+            set: vec![(set[0].into(), set[1].into())],
+            add: vec![(add[0].into(), add[1].into())],
+        };
+        assert_eq!(second.request_headers, edits("x-u", ["x-s", "1"], ["x-t", "2"]));
+        assert_eq!(second.response_headers, edits("x-x", ["x-v", "3"], ["x-w", "4"]));
+    }
+
+    #[test]
     fn a_route_overrides_timeouts_and_narrows_bodies() {
         let route = route_with("timeouts: {read: 7, write: 2s}, body_bytes_max: 1KiB");
         let ms = Duration::from_millis;

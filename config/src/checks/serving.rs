@@ -4,7 +4,7 @@ use super::{Checks, Size, Span};
 use crate::model::listeners::Listener;
 use crate::model::routes::{CLUSTER, Group, PathMatch, Route};
 use crate::model::runtime::EmbeddedMode;
-use crate::values::{Address, HostRewrite, OriginPattern};
+use crate::values::{Address, ByteLimit, HostRewrite, OriginPattern};
 
 /// The group that the embedded node forms.
 const EMBEDDED: &str = "embedded";
@@ -74,6 +74,7 @@ pub(super) fn routes(checks: &mut Checks<'_>) {
         targets(checks, &prefix, route);
         rewrites(checks, &prefix, route);
         matches(checks, &prefix, route);
+        body(checks, &prefix, route);
         if let Some(cors) = &route.cors {
             checks.filled(&format!("{prefix}.cors.origins"), &cors.origins, "CORS for nobody does nothing");
             if cors.credentials && cors.origins.contains(&OriginPattern::Any) {
@@ -169,6 +170,19 @@ fn matches(checks: &mut Checks<'_>, prefix: &str, route: &Route) {
             let what = "a value of a header that must be absent";
             checks.error(&key, &[], [what, "nothing could match", "remove `present: false` or the value"]);
         }
+    }
+}
+
+fn body(checks: &mut Checks<'_>, prefix: &str, route: &Route) {
+    let Some(own) = route.body_bytes_max else { return };
+    let bytes = |limit: ByteLimit| limit.get().unwrap_or(u64::MAX);
+    let listeners = checks.config.listeners.listeners.iter().map(|one| bytes(one.limits.body_bytes_max));
+    let Some(widest) = listeners.max() else { return };
+    if bytes(own) > widest {
+        let what = format!("no listener lets more than {} in", Size(widest));
+        let remedy = "raise listeners[].limits.body_bytes_max, or lower this";
+        let why = "the smaller of the listener's limit and the route's holds";
+        checks.warn(&format!("{prefix}.body_bytes_max"), &[], [&what, why, remedy]);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Rows of what surrounds the traffic: pools, partitions, caches, database, regions, chaos, `vm.config`.
 
+use super::shown::*;
 use super::{Effect, built, later};
 
 /// In the order of the files.
@@ -30,17 +31,17 @@ pub(super) const ROWS: &[Effect] = &[
     built(
         "connection_pools.http_pool.max_connections",
         "controlplane/src/publish/build.rs",
-        "controlplane/src/publish/build.rs",
+        &[OF_GROUP, GROUP_SPLIT],
     ),
     built(
         "connection_pools.http_pool.max_requests_per_connection",
         "dataplane/gateway/src/upstream/pool.rs",
-        "dataplane/gateway/tests",
+        &[OF_GROUP, NODE_ENDS],
     ),
     built(
         "connection_pools.http_pool.keep_alive",
         "dataplane/gateway/src/upstream/pool.rs",
-        "dataplane/gateway/tests",
+        &[DEFAULTS, NODE_ENDS],
     ),
     later("connection_pools.http_pool.connection_timeout", "dataplane/gateway", "pools per protocol"),
     later("connection_pools.http_pool.read_timeout", "dataplane/gateway", "pools per protocol"),
@@ -171,30 +172,21 @@ pub(super) const ROWS: &[Effect] = &[
     later("resilience.bulkheads.max_concurrent_requests", "dataplane/gateway", "bulkheads"),
     later("resilience.bulkheads.max_wait_time", "dataplane/gateway", "bulkheads"),
     later("resilience.bulkheads.queue_capacity", "dataplane/gateway", "bulkheads"),
-    built("resilience.timeouts.connect", "dataplane/gateway/src/upstream", "dataplane/gateway/tests"),
-    built("resilience.timeouts.read", "dataplane/gateway/src/upstream", "dataplane/gateway/tests"),
-    built("resilience.timeouts.write", "dataplane/gateway/src/upstream", "dataplane/gateway/tests"),
-    built("resilience.timeouts.idle", "dataplane/gateway/src/upstream", "dataplane/gateway/tests"),
+    built("resilience.timeouts.connect", "dataplane/gateway/src/upstream/acquire.rs", &[DEFAULTS, CONNECT]),
+    built("resilience.timeouts.read", "dataplane/gateway/src/exchange/mod.rs", &[DEFAULTS, STALLED]),
+    built(
+        "resilience.timeouts.write",
+        "dataplane/gateway/src/exchange/mod.rs",
+        &[DEFAULTS, OF_LISTENER, WRITE],
+    ),
+    built("resilience.timeouts.idle", "dataplane/gateway/src/upstream/pool.rs", &[DEFAULTS, NODE_ENDS]),
     later("monitoring.metrics.collection_interval", "controlplane", "telemetry"),
     later("monitoring.metrics.retention_period", "controlplane", "telemetry"),
-    built(
-        "monitoring.metrics.export.prometheus.enabled",
-        "controlplane/src/run/sockets.rs",
-        "controlplane/src/run/sockets.rs",
-    )
-    .boot(),
-    built(
-        "monitoring.metrics.export.prometheus.port",
-        "controlplane/src/run/sockets.rs",
-        "controlplane/src/run/sockets.rs",
-    )
-    .boot(),
-    built(
-        "monitoring.metrics.export.prometheus.path",
-        "controlplane/src/run/sockets.rs",
-        "controlplane/src/run/sockets.rs",
-    )
-    .boot(),
+    built("monitoring.metrics.export.prometheus.enabled", "controlplane/src/admin/sockets.rs", &[METRICS])
+        .boot(),
+    built("monitoring.metrics.export.prometheus.port", "controlplane/src/admin/sockets.rs", &[METRICS])
+        .boot(),
+    built("monitoring.metrics.export.prometheus.path", "controlplane/src/admin/api.rs", &[METRICS]),
     later("monitoring.metrics.export.opentelemetry.enabled", "controlplane", "telemetry"),
     later("monitoring.metrics.export.opentelemetry.endpoint", "controlplane", "telemetry"),
     later("monitoring.resource_usage.cpu_thresholds.warning", "controlplane", "resource thresholds"),
@@ -312,22 +304,20 @@ pub(super) const ROWS: &[Effect] = &[
     later("chaos.monitoring.recovery_time.mttr", "controlplane", "chaos experiments"),
     later("chaos.monitoring.recovery_time.rpo", "controlplane", "chaos experiments"),
     later("chaos.monitoring.recovery_time.rto", "controlplane", "chaos experiments"),
-    built("vm.kernel.inet_dist_listen_min", "config/src/checks/vm.rs", "config/tests/it/load.rs").boot(),
-    built("vm.kernel.inet_dist_listen_max", "config/src/checks/vm.rs", "config/tests/it/load.rs").boot(),
-    built("vm.kernel.net_ticktime", "config/src/checks/vm.rs", "config/tests/it/load.rs").boot(),
-    built("vm.kernel.dist_auto_connect", "config/src/checks/vm.rs", "config/tests/it/load.rs").boot(),
-    built("vm.kernel.scheduler_width", "config/src/checks/vm.rs", "config/tests/it/load.rs").boot(),
-    built("vm.kernel.num_schedulers_online", "config/src/checks/vm.rs", "config/tests/it/load.rs").boot(),
-    built("vm.kernel.fullsweep_after", "config/src/checks/vm.rs", "config/tests/it/load.rs").boot(),
-    built("vm.erl_distribution.max_ports", "config/src/checks/vm.rs", "config/tests/it/load.rs").boot(),
-    built("vm.erl_distribution.dist_buffer_size", "config/src/checks/vm.rs", "config/tests/it/load.rs")
-        .boot(),
-    built("vm.erl_distribution.dist_node_name", "config/src/checks/vm.rs", "config/tests/it/load.rs").boot(),
-    built("vm.erl_distribution.dist_net_ticktime", "config/src/checks/vm.rs", "config/tests/it/load.rs")
-        .boot(),
-    built("vm.sasl.sasl_error_logger", "config/src/checks/vm.rs", "config/tests/it/load.rs").boot(),
-    built("vm.sasl.errlog_type", "config/src/checks/vm.rs", "config/tests/it/load.rs").boot(),
-    built("vm.sasl.error_logger_mf_dir", "config/src/checks/vm.rs", "config/tests/it/load.rs").boot(),
-    built("vm.sasl.error_logger_mf_maxbytes", "config/src/checks/vm.rs", "config/tests/it/load.rs").boot(),
-    built("vm.sasl.error_logger_mf_maxfiles", "config/src/checks/vm.rs", "config/tests/it/load.rs").boot(),
+    built("vm.kernel.inet_dist_listen_min", "config/src/checks/vm.rs", &[VM]).boot(),
+    built("vm.kernel.inet_dist_listen_max", "config/src/checks/vm.rs", &[VM]).boot(),
+    built("vm.kernel.net_ticktime", "config/src/checks/vm.rs", &[VM]).boot(),
+    built("vm.kernel.dist_auto_connect", "config/src/checks/vm.rs", &[VM]).boot(),
+    built("vm.kernel.scheduler_width", "config/src/checks/vm.rs", &[VM]).boot(),
+    built("vm.kernel.num_schedulers_online", "config/src/checks/vm.rs", &[VM]).boot(),
+    built("vm.kernel.fullsweep_after", "config/src/checks/vm.rs", &[VM]).boot(),
+    built("vm.erl_distribution.max_ports", "config/src/checks/vm.rs", &[VM]).boot(),
+    built("vm.erl_distribution.dist_buffer_size", "config/src/checks/vm.rs", &[VM]).boot(),
+    built("vm.erl_distribution.dist_node_name", "config/src/checks/vm.rs", &[VM]).boot(),
+    built("vm.erl_distribution.dist_net_ticktime", "config/src/checks/vm.rs", &[VM]).boot(),
+    built("vm.sasl.sasl_error_logger", "config/src/checks/vm.rs", &[VM]).boot(),
+    built("vm.sasl.errlog_type", "config/src/checks/vm.rs", &[VM]).boot(),
+    built("vm.sasl.error_logger_mf_dir", "config/src/checks/vm.rs", &[VM]).boot(),
+    built("vm.sasl.error_logger_mf_maxbytes", "config/src/checks/vm.rs", &[VM]).boot(),
+    built("vm.sasl.error_logger_mf_maxfiles", "config/src/checks/vm.rs", &[VM]).boot(),
 ];

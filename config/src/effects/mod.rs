@@ -1,10 +1,11 @@
 //! Where each key acts: one row per leaf key of every file, `vm.config`'s entries too.
 //!
 //! A test walks the shapes, the shipped cluster and this table, and fails when a key has no row or a row no key; another
-//! one fails when a row names a file that is not there, or one without tests. A key whose effect is not built yet says so, and `check` warns
-//! for whoever writes it.
+//! one fails when a row names a file or a test that is not there. A key whose effect is not built yet says so, and
+//! `check` warns for whoever writes it.
 
 mod cluster;
+mod shown;
 mod traffic;
 
 /// What a key does, where, and what shows it.
@@ -14,8 +15,8 @@ pub struct Effect {
     pub key: &'static str,
     /// File or folder in the repository that acts on it (or will).
     pub place: &'static str,
-    /// File or folder whose tests show it; empty while it is not built.
-    pub test: &'static str,
+    /// The tests that show it, as `file::function`; none while it is not built.
+    pub tests: &'static [&'static str],
     /// Whether it acts.
     pub status: Status,
     /// When a change is taken over.
@@ -40,12 +41,12 @@ pub enum Reload {
     Boot,
 }
 
-const fn built(key: &'static str, place: &'static str, test: &'static str) -> Effect {
-    Effect { key, place, test, status: Status::Built, reload: Reload::Live }
+const fn built(key: &'static str, place: &'static str, tests: &'static [&'static str]) -> Effect {
+    Effect { key, place, tests, status: Status::Built, reload: Reload::Live }
 }
 
 const fn later(key: &'static str, place: &'static str, topic: &'static str) -> Effect {
-    Effect { key, place, test: "", status: Status::Later(topic), reload: Reload::Live }
+    Effect { key, place, tests: &[], status: Status::Later(topic), reload: Reload::Live }
 }
 
 impl Effect {
@@ -129,27 +130,40 @@ mod tests {
     #[test]
     fn every_row_names_what_is_there() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let mut tested = BTreeSet::new();
+        let mut shown: BTreeSet<&str> = BTreeSet::new();
         for row in all() {
-            assert_eq!(row.status == Status::Built, !row.test.is_empty(), "{}", row.key);
+            assert_eq!(row.status == Status::Built, !row.tests.is_empty(), "{}", row.key);
             if row.status == Status::Built {
-                assert!(root.join(row.place).exists(), "{}: {} is not there", row.key, row.place);
-                tested.insert(row.test);
+                assert!(root.join(row.place).is_file(), "{}: {} is no file", row.key, row.place);
+                shown.extend(row.tests);
             }
         }
-        for path in tested {
-            assert!(has_tests(&root.join(path)), "{path}: no test is there");
+        for test in shown {
+            let (file, function) = test.split_once("::").unwrap_or_else(|| panic!("{test}: file::function"));
+            let text =
+                std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+            assert!(has_test(&text, function), "{test}: there is no such test");
         }
     }
 
-    /// Whether a file, or one in a folder, has tests. The end-to-end suites are tests as a whole.
-    fn has_tests(path: &Path) -> bool {
-        if path.is_dir() {
-            let mut files = std::fs::read_dir(path).into_iter().flatten().flatten();
-            return path.ends_with("e2e") || files.any(|file| has_tests(&file.path()));
-        }
-        std::fs::read_to_string(path)
-            .is_ok_and(|text| text.contains("#[test]") || text.contains("#[tokio::test"))
+    /// Whether a test function of this name stands in a file: its attribute on a line above it, nothing between.
+    fn has_test(text: &str, function: &str) -> bool {
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        let heads = [format!("fn {function}("), format!("async fn {function}(")];
+        lines.iter().enumerate().any(|(at, line)| {
+            let above = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
+            heads.iter().any(|head| line.starts_with(head.as_str()))
+                && above
+                    .into_iter()
+                    .any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+        })
+    }
+
+    #[test]
+    fn a_test_is_told_from_a_helper() {
+        let text = "#[test]\nfn one() {}\n    #[tokio::test(x = 1)]\n    async fn two() {}\nfn three() {}\n#[test]\n\nfn four() {}";
+        assert!(has_test(text, "one") && has_test(text, "two"));
+        assert!(!has_test(text, "three") && !has_test(text, "four") && !has_test(text, "on"));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub struct Listener {
     pub protocol: Protocol,
     /// Of listen(2); the kernel cuts it to `net.core.somaxconn`.
     pub backlog: u32,
-    /// Over all shards; further ones are closed at once and counted.
+    /// Over all shards; further ones wait in the kernel's queue until one ends.
     pub max_connections: u32,
     /// SO_REUSEPORT: a second process may take connections silently.
     pub reuse_port: bool,
@@ -61,7 +61,7 @@ pub struct Limits {
     /// The request target, in bytes; else 414.
     #[serde(with = "units::bytes")]
     pub target_bytes_max: u64,
-    /// A request's body; else 413.
+    /// A request's body, whatever its route allows; else 413.
     pub body_bytes_max: ByteLimit,
     /// From the first byte of a head to its end; else 408.
     #[serde(with = "units::duration")]
@@ -114,7 +114,7 @@ const LISTENER: Shape = Shape::Map(&[
     req("address", Shape::Text(ADDRESS), "IP address with port, or unix:/path"),
     def("protocol", Shape::Choice(&["http"]), "http", "what it speaks"),
     def("backlog", int(1, 1 << 20), "4096", "of listen(2); the kernel cuts it to net.core.somaxconn"),
-    def("max_connections", int(1, 10_000_000), "100000", "over all shards"),
+    def("max_connections", int(1, 10_000_000), "100000", "over all shards; further ones wait in the kernel's queue"),
     def("reuse_port", Shape::Bool, "false", "SO_REUSEPORT: a second process may take connections silently"),
     sub("limits", LIMITS, "what a request may be at most, and how slow"),
     def("trusted_proxies", list(&Shape::Text(NETWORK), 256), "[]", "peers whose X-Forwarded-* are believed"),

@@ -45,7 +45,7 @@ pub struct Route {
     pub allowed_origins: Vec<OriginPattern>,
     /// What differs from the group's timeouts.
     pub timeouts: RouteTimeouts,
-    /// None: the listener's.
+    /// None: the listener's, which holds in any case.
     pub body_bytes_max: Option<ByteLimit>,
     /// Whether its requests are logged.
     pub access_log: bool,
@@ -410,7 +410,7 @@ const ROUTE: Shape = Shape::Map(&[
         ],
         "what differs from the group's timeouts",
     ),
-    opt("body_bytes_max", super::BODY, "the listener's when absent; 0 is unlimited"),
+    opt("body_bytes_max", super::BODY, "below the listener's, which holds in any case"),
     def("access_log", Shape::Bool, "true", "whether its requests are logged"),
 ]);
 

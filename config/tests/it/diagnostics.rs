@@ -243,6 +243,11 @@ const CASES: &[(&str, &str, &str)] = &[
         "routes: [{name: a, to: [{group: embedded}], match: {headers: [{name: x, exact: a, prefix: b}]}}]",
         "`exact` and `prefix` at once",
     ),
+    (
+        "routes.yaml",
+        "routes: [{name: a, to: [{group: embedded}], body_bytes_max: 0}]",
+        "warning: routes[0].body_bytes_max: no listener lets more than 2GiB in",
+    ),
     ("routes.yaml", "groups: [{name: a, nodes: []}]", "groups[0].nodes: an empty list"),
     ("routes.yaml", "groups: [{name: a, nodes: [{host: h}]}]", "a host without port"),
     ("routes.yaml", "groups: [{name: a, nodes: [{port: 1}]}]", "a port without host"),
