@@ -175,11 +175,10 @@ fn write_forwarded(request: &Request<'_>, context: &Context<'_>, held: &Forwarde
 fn write_address(out: &mut Vec<u8>, address: Option<IpAddr>) {
     match address {
         Some(IpAddr::V4(v4)) => {
-            for (index, octet) in v4.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                http1::write_decimal(out, u64::from(octet));
+            let [a, b, c, d] = v4.octets();
+            for (octet, end) in [(a, ".".as_bytes()), (b, b"."), (c, b"."), (d, b"")] {
+                write_octet(out, octet);
+                out.extend_from_slice(end);
             }
         }
         Some(IpAddr::V6(v6)) => {
@@ -189,6 +188,13 @@ fn write_address(out: &mut Vec<u8>, address: Option<IpAddr>) {
         // RFC 7239 section 6.3's word for an unnamed peer.
         None => out.extend_from_slice(b"unknown"),
     }
+}
+
+fn write_octet(out: &mut Vec<u8>, octet: u8) {
+    let digit = |n: u8| b'0' + n % 10;
+    let digits = [digit(octet / 100), digit(octet / 10), digit(octet)];
+    let skipped = usize::from(octet < 100) + usize::from(octet < 10);
+    out.extend_from_slice(&digits[skipped..]);
 }
 
 /// Whether `address` lies within one of the networks.
@@ -211,4 +217,34 @@ pub(crate) fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_does() {
+        for octet in 0..=255 {
+            let address = IpAddr::from([octet, 255 - octet, 0, octet / 3]);
+            let mut out = Vec::new();
+            write_address(&mut out, Some(address));
+            assert_eq!(String::from_utf8(out).unwrap(), address.to_string());
+        }
+        let mut out = Vec::new();
+        write_address(&mut out, Some(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])));
+        assert_eq!(out, b"2001:db8::1");
+    }
+
+    #[test]
+    fn networks_contain_by_their_leading_bits() {
+        let network = Network { address: [10, 1, 0, 0].into(), prefix: 15 };
+        for (address, want) in [([10, 0, 9, 9], true), ([10, 1, 0, 1], true), ([10, 2, 0, 0], false)] {
+            assert_eq!(contains(&network, address.into()), want, "{address:?}");
+        }
+        let all = Network { address: [0, 0, 0, 0].into(), prefix: 0 };
+        assert!(contains(&all, [1, 2, 3, 4].into()));
+        assert!(contains(&all, "::ffff:9.9.9.9".parse().unwrap()), "a mapped address is the address");
+        assert!(!contains(&all, "::1".parse().unwrap()));
+    }
 }

@@ -40,13 +40,23 @@ impl RequestId {
     }
 
     fn push_hex(&mut self, bits: u64) {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        for (index, shift) in (0..64).step_by(4).rev().enumerate() {
-            self.bytes[self.length + index] = DIGITS[(bits >> shift) as usize & 15];
+        for byte in bits.to_be_bytes() {
+            self.push(&HEX[usize::from(byte)]);
         }
-        self.length += 16;
     }
 }
+
+/// Each byte in hexadecimal: ids are written for every request.
+const HEX: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

@@ -131,7 +131,8 @@ const FIXED_BYTES: usize = 8 + 4 + 4 + 2 * 5 + 1 + 8 + 8 + 1 + 16 + 8 + TEXTS * 
 
 /// Cuts at [`TEXT_BYTES_MAX`], on a character's edge.
 fn cut(text: &str) -> &str {
-    if text.len() <= TEXT_BYTES_MAX { text } else { &text[..text.floor_char_boundary(TEXT_BYTES_MAX)] }
+    let end = (0..=text.len().min(TEXT_BYTES_MAX)).rev().find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or(0)]
 }
 
 /// Iterator over a batch.

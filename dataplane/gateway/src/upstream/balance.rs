@@ -16,7 +16,7 @@ const DRAWN: usize = 8;
 /// Nodes that one request has tried.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tried {
-    ids: [Option<EndpointId>; Tried::MAX],
+    ids: [Option<EndpointId>; Self::MAX],
 }
 
 impl Tried {
@@ -131,12 +131,12 @@ fn weighted_turn<'s>(
         return fits().nth(turn as usize % fits().count().max(1));
     }
     const GOLDEN: u32 = 0x9E37_79B9;
-    let at = u64::from(turn.wrapping_mul(GOLDEN)) * total >> 32;
+    let at = (u64::from(turn.wrapping_mul(GOLDEN)) * total) >> 32;
     at_weight(group, &fit, at)
 }
 
 /// The node in whose share of the summed weights `at` falls.
-fn at_weight<'s>(group: &'s Group, fit: impl Fn(&&Endpoint) -> bool, at: u64) -> Option<&'s Endpoint> {
+fn at_weight(group: &Group, fit: impl Fn(&&Endpoint) -> bool, at: u64) -> Option<&Endpoint> {
     let mut left = at;
     for one in group.endpoints.iter().filter(fit) {
         if left < u64::from(one.weight) {

@@ -47,7 +47,7 @@ pub(crate) fn of_nodes(nodes: &[SockAddr]) -> Snapshot {
         groups: vec![Group {
             name: "nodes".into(),
             strategy: Strategy::LeastConnections,
-            endpoints: nodes.iter().enumerate().map(endpoint).collect(),
+            endpoints: (0..).zip(nodes).map(endpoint).collect(),
             waiters_max: 10_000,
             wait_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
@@ -62,9 +62,9 @@ pub(crate) fn of_nodes(nodes: &[SockAddr]) -> Snapshot {
     }
 }
 
-fn endpoint((index, address): (usize, &SockAddr)) -> Endpoint {
+fn endpoint((index, address): (u16, &SockAddr)) -> Endpoint {
     Endpoint {
-        id: EndpointId(u16::try_from(index).unwrap()),
+        id: EndpointId(index),
         name: format!("node-{index}"),
         address: address.clone(),
         host_header: address.to_string(),
