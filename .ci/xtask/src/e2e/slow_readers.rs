@@ -32,7 +32,7 @@ const FAST: Work = Work { method: "GET", target: "/who", clients: 64 };
 const SLOW_BUFFER: usize = 4096;
 /// Spans with slow clients; one more without.
 const ROUNDS: usize = 3;
-/// Connections to the node from each shard where slow clients keep theirs.
+/// Connections to the node, of the whole group and from each shard, where slow clients keep theirs.
 const CONNECTIONS_MAX: usize = 1024;
 const SPAN: Duration = Duration::from_secs(3);
 /// Until all slow clients have a status line, or the gateway has let go of them.
@@ -71,6 +71,8 @@ fn held_up_config(context: &Context, node: SocketAddr) -> Result<String> {
 ",
         node.port()
     );
+    let pools = format!("connection_pools: {{http_pool: {{max_connections: {CONNECTIONS_MAX}}}}}\n");
+    context.write("held-up/pool.yaml", &pools)?;
     let file = context.write("held-up/routes.yaml", &routes)?;
     Ok(file.parent().context("the folder of a file")?.display().to_string())
 }
