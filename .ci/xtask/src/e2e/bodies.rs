@@ -21,10 +21,13 @@ const MEMORY_OVER_IDLE_MAX: u64 = 64 << 20;
 /// One read or write of it; not the whole.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// Carries a body over a connection and checks it.
+type Way = fn(&mut Conn) -> Result<()>;
+
 pub(super) fn run(context: &Context) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let peer = Peer::start(context, "node", free_addr()?)?;
-    let ways: [(&str, fn(&mut Conn) -> Result<()>); 4] = [
+    let ways: [(&str, Way); 4] = [
         ("upload by length", |conn| upload(conn, false)),
         ("upload in chunks", |conn| upload(conn, true)),
         ("download by length", |conn| download(conn, "bytes")),
@@ -46,7 +49,7 @@ pub(super) fn run(context: &Context) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn carry(gateway: &Gateway, idle: u64, way: fn(&mut Conn) -> Result<()>) -> Result<String> {
+fn carry(gateway: &Gateway, idle: u64, way: Way) -> Result<String> {
     let memory = Memory { idle, ..Memory::watch(gateway.server.pid())? };
     let mut conn = Conn::connect(gateway.addr, LIMIT)?;
     let began = Instant::now();

@@ -24,8 +24,8 @@ const PACE: u64 = 200;
 const PACE_LIMIT: Duration = Duration::from_secs(10);
 /// Several check intervals, see [`routes`].
 const HEALTH_LIMIT: Duration = Duration::from_secs(5);
-/// Each request works for 10 ms on its node, so that a node always has some in flight.
-const TARGET: &str = "/work/10";
+/// Each request takes 10 ms on its node, so that a node always has some in flight.
+const TARGET: &str = "/after/10";
 const CLIENTS: usize = 12;
 const WORK: [Work; 2] = [
     Work { method: "POST", target: TARGET, clients: CLIENTS },

@@ -1,7 +1,7 @@
 //! The server behind the gateway in the suites that break things: small, threaded, honest about what reached it.
 //!
 //! `GET /health` and `GET /count` are not counted; everything else is: whole requests, heads whose body did not come
-//! whole, and what it cannot read. `/work/MS` takes
+//! whole, and what it cannot read. `/after/MS` takes
 //! MS milliseconds, `/bytes/N` and `/chunked/N` reply with N bytes of the pattern, a body is checked against it. Owns no
 //! limits worth the name: it stands on the loopback for the length of a suite.
 
@@ -164,7 +164,7 @@ impl Request {
                 // Its connection ends; what was no framing at all is counted there.
                 let (bytes, is_intact) = received?;
                 let number = |prefix: &str| target.strip_prefix(prefix)?.parse::<u64>().ok();
-                if let Some(ms) = number("/work/") {
+                if let Some(ms) = number("/after/") {
                     // The work that a real server would do.
                     std::thread::sleep(Duration::from_millis(ms));
                     plain(name)?;
