@@ -52,6 +52,7 @@ pub mod vm;
 mod walk;
 mod yaml;
 
+pub use checks::NO_EFFECT_YET;
 pub use files::leaves as keys;
 pub use load::{Env, Loaded, Source, load};
 pub use model::Config;

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use erlmcp_config::model::routes::{CLUSTER, Endpoint, GroupNode};
 use erlmcp_config::model::runtime::EmbeddedMode;
-use erlmcp_config::{Config, Source};
+use erlmcp_config::{Config, NO_EFFECT_YET, Report, Severity, Source};
 use serde::Serialize;
 
 use crate::access_log;
@@ -66,18 +66,30 @@ pub struct Reloaded {
     pub needs_restart: Vec<String>,
 }
 
+/// Findings of one severity, a line each.
+fn lines(report: &Report, severity: Severity) -> Vec<String> {
+    report.diagnostics.iter().filter(|one| one.severity == severity).map(ToString::to_string).collect()
+}
+
 impl Origin {
-    /// Loads the configuration; flags are applied, the embedded node is not in it yet.
+    /// Loads the configuration; flags are applied, the embedded node is not in it yet. With it come its warnings.
     ///
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(&self) -> Result<(Config, Vec<String>), Refused> {
-        let loaded = erlmcp_config::load(&self.source).map_err(|report| Refused {
-            errors: report.diagnostics.iter().map(ToString::to_string).collect(),
-        })?;
+        let loaded = erlmcp_config::load(&self.source)
+            .map_err(|report| Refused { errors: lines(&report, Severity::Error) })?;
         let mut config = loaded.config;
         self.flags.apply(&mut config)?;
-        Ok((config, loaded.report.diagnostics.iter().map(ToString::to_string).collect()))
+        let mut warnings = lines(&loaded.report, Severity::Warning);
+        // Each is listed by `check`; here they would hide the others at every start.
+        let idle = warnings.extract_if(.., |line| line.contains(NO_EFFECT_YET)).count();
+        if idle > 0 {
+            warnings.push(format!(
+                "{idle} parts of the configuration have {NO_EFFECT_YET}: `erlmcp check` lists them"
+            ));
+        }
+        Ok((config, warnings))
     }
 
     /// What is wished for, the embedded node included.

@@ -9,6 +9,8 @@ mod surroundings;
 mod unbuilt;
 mod vm;
 
+pub use unbuilt::NO_EFFECT_YET;
+
 use crate::model::Config;
 use crate::places::Places;
 use crate::report::{Diagnostic, Severity};

@@ -1,10 +1,15 @@
 //! Warns for keys that the user wrote and that have no effect yet.
 //!
-//! One warning per highest mapping of which everything written waits for the same work: a whole file is one line.
+//! One warning per highest mapping of which everything written waits for the same work (a whole file is one line), and
+//! one for all neighbours that wait for the same.
 
 use super::Checks;
 use crate::effects::{self, Status};
+use crate::report::Severity;
 use std::collections::BTreeMap;
+
+/// What such a warning says; nothing else says it.
+pub const NO_EFFECT_YET: &str = "no effect yet";
 
 pub(super) fn warn(checks: &mut Checks<'_>) {
     // Path → topic, when everything written below waits for that topic; None when it does not.
@@ -22,15 +27,30 @@ pub(super) fn warn(checks: &mut Checks<'_>) {
                 .or_insert(topic);
         }
     }
-    let tops = waits.iter().filter(|(key, topic)| {
+    let mut neighbours: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for (key, topic) in &waits {
         let parent = above(key).nth(1);
-        topic.is_some() && parent.is_none_or(|parent| waits.get(parent).is_none_or(Option::is_none))
-    });
-    let tops: Vec<(String, &'static str)> =
-        tops.filter_map(|(key, topic)| Some((key.clone(), (*topic)?))).collect();
-    for (key, topic) in tops {
-        let why = format!("it is checked and kept until the work on {topic} gives it one");
-        checks.warn(&key, &[], ["no effect yet", &why, "nothing to do; do not rely on it"]);
+        if let Some(topic) = topic
+            && parent.is_none_or(|parent| waits.get(parent).is_none_or(Option::is_none))
+        {
+            // Whole files are told one by one.
+            neighbours.entry((parent.unwrap_or(key), topic)).or_default().push(key);
+        }
+    }
+    for ((parent, topic), keys) in neighbours {
+        let place = |key: &&str| checks.places.find(key).map(|at| (at.line, at.column));
+        let mut keys = keys;
+        keys.sort_by_key(place);
+        let [first, others @ ..] = &keys[..] else { continue };
+        let name = |key: &&str| key.strip_prefix(parent).unwrap_or(key).trim_start_matches('.').to_owned();
+        let key = match others {
+            [] => (*first).to_owned(),
+            _ => format!("{parent}.{{{}}}", keys.iter().map(name).collect::<Vec<_>>().join(", ")),
+        };
+        let why = format!("the work on {topic} brings it");
+        let texts = [NO_EFFECT_YET, &why, "do not rely on it"];
+        let found = checks.places.diagnostic(Severity::Warning, checks.places.find(first), &key, texts);
+        checks.out.push(found);
     }
 }
 

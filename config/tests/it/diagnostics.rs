@@ -34,7 +34,7 @@ fn everything_wrong_is_said_at_once() {
          pool.yaml:3:11: connection_pools.tcp_pool.size: wanted an integer from 1 to 10000000, found `1000` in quotes, correct the value\n\
          pool.yaml:4:14: connection_pools.tcp_pool.timeout: wanted a duration such as 100ms, 5s or 30m, found `5 parsecs`, correct the value\n\
          pool.yaml:5:14: connection_pools.http_pool: wanted a mapping of keys, found a list, indent `key: value` lines below it\n\
-         network.yaml:1:1: warning: network: no effect yet, it is checked and kept until the work on regions gives it one, nothing to do; do not rely on it\n\
+         network.yaml:1:1: warning: network: no effect yet, the work on regions brings it, do not rely on it\n\
          network.yaml:2:35: network.topology.latency_thresholds.fast: 60 must be below medium, which is 50, each names a slower kind of region, lower fast or raise medium\n\
          network.yaml:3:24: network.tls.cipher_suites: wanted a list, found a single value, write `[a, b]`, or `- a` lines below it\n"
     );
@@ -248,6 +248,11 @@ const CASES: &[(&str, &str, &str)] = &[
         "routes: [{name: a, to: [{group: embedded}], body_bytes_max: 0}]",
         "warning: routes[0].body_bytes_max: no listener lets more than 2GiB in",
     ),
+    (
+        "pool.yaml",
+        "connection_pools:\n  http_pool: {keep_alive: 1s, read_timeout: 1s, pool_recycle: 1h}",
+        "2:31: warning: connection_pools.http_pool.{read_timeout, pool_recycle}: no effect yet, the work on pools",
+    ),
     ("routes.yaml", "groups: [{name: a, nodes: []}]", "groups[0].nodes: an empty list"),
     ("routes.yaml", "groups: [{name: a, nodes: [{host: h}]}]", "a host without port"),
     ("routes.yaml", "groups: [{name: a, nodes: [{port: 1}]}]", "a port without host"),
@@ -379,14 +384,6 @@ fn printing_says_whether_it_is_fine() {
         (json["ok"].as_bool(), json["diagnostics"][0]["severity"].as_str()),
         (Some(true), Some("warning"))
     );
-    assert!(print::config_diff(&Source::default(), &good.source(), false, &mut out).unwrap());
-    assert_eq!(
-        String::from_utf8(std::mem::take(&mut out)).unwrap(),
-        "connection_pools.tcp_pool.size: 1000 -> 7\n"
-    );
-    assert!(!print::config_show(&bad.source(), false, &mut out).unwrap());
-    assert!(print::config_show(&good.source(), false, &mut out).unwrap());
-    assert!(print::config_schema(&mut out).unwrap());
 }
 
 /// A shipped file with a few bytes taken out, put in or doubled.

@@ -12,7 +12,7 @@ use erlmcp_config::{Address, Config};
 
 use crate::control::Control;
 use crate::run::hints;
-use crate::run::sockets::{SocketFile, bind, remove_stale};
+use crate::run::sockets::{SocketFile, bind, is_listening, remove_stale};
 
 /// Pending connections; operators are few.
 const BACKLOG: i32 = 128;
@@ -22,6 +22,8 @@ const BACKLOG: i32 = 128;
 pub struct Sockets {
     tcp: Vec<TcpListener>,
     unix: Option<(PathBuf, UnixListener)>,
+    /// A link to a socket that lies elsewhere, where the command line looks for it.
+    link: Option<PathBuf>,
 }
 
 impl Sockets {
@@ -49,7 +51,8 @@ impl Sockets {
             })?),
             None => default_socket(port),
         };
-        Ok(Self { tcp, unix })
+        let link = admin.socket.as_ref().and_then(|path| link_to(path, port, &candidates()));
+        Ok(Self { tcp, unix, link })
     }
 
     /// The TCP addresses, with the ports that the kernel gave.
@@ -62,12 +65,12 @@ impl Sockets {
         self.unix.as_ref().map(|(path, _)| path.clone())
     }
 
-    /// Serves them as the task `admin`; the file lives as long as what is returned.
-    pub fn spawn(self, control: &Arc<Control>) -> Option<SocketFile> {
-        let (file, sockets, shared) =
-            (self.socket_path().map(SocketFile::new), Arc::new(self), Arc::clone(control));
+    /// Serves them as the task `admin`; the files live as long as what is returned.
+    pub fn spawn(self, control: &Arc<Control>) -> Vec<SocketFile> {
+        let files = self.socket_path().into_iter().chain(self.link.clone()).map(SocketFile::new).collect();
+        let (sockets, shared) = (Arc::new(self), Arc::clone(control));
         control.supervisor.spawn("admin", move || super::run(Arc::clone(&shared), Arc::clone(&sockets)));
-        file
+        files
     }
 
     /// The sockets for one life of the task.
@@ -111,6 +114,20 @@ fn default_socket(port: u16) -> Option<(PathBuf, UnixListener)> {
     None
 }
 
+/// Where the default socket of this port would be, as a link to `path`. None is no harm: `--socket` names the path.
+fn link_to(path: &Path, port: u16, folders: &[PathBuf]) -> Option<PathBuf> {
+    let folder = folders.iter().find(|folder| private_folder(folder).is_ok())?;
+    let link = folder.join(format!("admin-{port}.sock"));
+    if link == path || is_listening(&link) {
+        return None;
+    }
+    if std::fs::symlink_metadata(&link).is_ok_and(|found| found.is_symlink()) {
+        // It leads to a gateway that is gone.
+        let _ = std::fs::remove_file(&link);
+    }
+    std::os::unix::fs::symlink(path, &link).ok().map(|()| link)
+}
+
 /// Folders where the socket may be, the best first.
 pub fn candidates() -> Vec<PathBuf> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("erlmcp"));
@@ -139,6 +156,26 @@ pub(super) fn is_loopback(ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_elsewhere_is_found_by_its_port() {
+        let top = std::env::temp_dir().join(format!("erlmcp-link-{}", std::process::id()));
+        let elsewhere = std::env::temp_dir().join(format!("erlmcp-elsewhere-{}.sock", std::process::id()));
+        let folders = [top.clone()];
+        let (path, listener) = bind_unix(&elsewhere).unwrap();
+        let link = link_to(&path, 7, &folders).unwrap();
+        assert!(link == top.join("admin-7.sock") && is_listening(&link));
+        assert_eq!(link_to(&path, 7, &folders), None, "a live one is left alone");
+        drop(listener);
+        let (_, _again) = bind_unix(&elsewhere).unwrap();
+        std::fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink("/nonexistent/x.sock", &link).unwrap();
+        assert_eq!(link_to(&path, 7, &folders), Some(link.clone()), "a dead one is replaced");
+        assert!(is_listening(&link));
+        drop([SocketFile::new(link.clone()), SocketFile::new(path)]);
+        assert!(std::fs::symlink_metadata(link).is_err());
+        std::fs::remove_dir_all(&top).unwrap();
+    }
 
     #[test]
     fn only_a_folder_of_our_own_is_taken() {

@@ -13,7 +13,7 @@ struct Api {
     control: Arc<Control>,
     tcp: SockAddr,
     unix: SockAddr,
-    file: Option<crate::run::sockets::SocketFile>,
+    files: Vec<crate::run::sockets::SocketFile>,
     path: PathBuf,
 }
 
@@ -29,8 +29,8 @@ impl Api {
         let tcp = sockets.addresses()[0].parse().unwrap();
         control.config.send_replace(Arc::new(config));
         control.publisher.refresh(&control);
-        let file = sockets.spawn(&control);
-        Self { control, tcp, unix: SockAddr::Unix(path.clone()), file, path }
+        let files = sockets.spawn(&control);
+        Self { control, tcp, unix: SockAddr::Unix(path.clone()), files, path }
     }
 
     async fn ask(&self, at: &SockAddr, method: &str, target: &str, headers: &str) -> Reply {
@@ -86,7 +86,7 @@ async fn metrics_stand_on_the_port_and_path_of_the_file() {
     control.config.send_replace(Arc::new(change(true)));
     let sockets = Sockets::bind(&change(true)).unwrap();
     assert_eq!(sockets.addresses(), [admin.to_string(), metrics.to_string()]);
-    let _file = sockets.spawn(&control);
+    let _files = sockets.spawn(&control);
     let get = async |target: &'static str| {
         let ask = Ask { method: "GET", target, host: "localhost", headers: "", body_bytes_max: 1 << 20 };
         fetch(&SockAddr::Inet(metrics), &ask).await.unwrap()
@@ -146,6 +146,6 @@ async fn a_bad_configuration_is_refused_with_every_error() {
 async fn the_sockets_file_goes_with_its_owner() {
     let api = Api::start("file");
     assert!(api.path.exists());
-    drop(api.file);
+    drop(api.files);
     assert!(!api.path.exists());
 }

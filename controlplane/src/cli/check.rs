@@ -1,9 +1,9 @@
 //! `erlmcp check`.
 
 use clap::Args;
-use erlmcp_config::{Severity, load};
+use erlmcp_config::print;
 
-use super::{ConfigArgs, Outcome, print, print_json};
+use super::{ConfigArgs, Outcome, printed};
 
 /// Where the configuration is, and how to report.
 #[derive(Debug, Args)]
@@ -19,15 +19,5 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs) -> Outcome {
-    let (report, is_good) = match load(&args.config.source()) {
-        Ok(loaded) => (loaded.report, true),
-        Err(report) => (report, false),
-    };
-    if args.json {
-        print_json(&report.to_json())?;
-    } else {
-        let (errors, warnings) = (report.count(Severity::Error), report.count(Severity::Warning));
-        print(&format!("{report}{errors} errors, {warnings} warnings"))?;
-    }
-    Ok(is_good)
+    printed(|out| print::check(&args.config.source(), args.json, out))
 }

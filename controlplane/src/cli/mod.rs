@@ -24,7 +24,7 @@ use erlmcp_config::Source;
 
 /// The front of a cluster of MCP servers: a gateway on io_uring, and its control plane.
 #[derive(Debug, Parser)]
-#[command(name = "erlmcp", version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "erlmcp", version, propagate_version = true, arg_required_else_help = true)]
 #[command(
     after_help = "Examples:\n  erlmcp run                                          serve the embedded MCP node on 127.0.0.1:8080\n  erlmcp run --upstream http://10.0.0.5:3000          serve before a server of yours\n  erlmcp check --config /etc/erlmcp                   everything wrong with a configuration\n  erlmcp status                                       look at a running gateway"
 )]
@@ -128,6 +128,14 @@ fn causes(error: &anyhow::Error) -> String {
             format!("{text}: {cause}")
         }
     })
+}
+
+/// Prints what `write` writes.
+fn printed(write: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<bool>) -> Outcome {
+    let mut out = Vec::new();
+    let is_good = write(&mut out)?;
+    print(&String::from_utf8_lossy(&out))?;
+    Ok(is_good)
 }
 
 /// Prints to standard output; a reader that has gone away is no error.

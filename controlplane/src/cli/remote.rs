@@ -37,7 +37,7 @@ impl RemoteArgs {
     pub(super) fn ask(&self, method: &str, target: &str) -> Result<(Value, bool)> {
         let address = self.address()?;
         let reply = request(&address, method, target, self.token.as_deref())
-            .with_context(|| format!("ask the gateway at {address}"))?;
+            .with_context(|| format!("cannot reach a gateway at {address}; does it run?"))?;
         let value = serde_json::from_slice(&reply.body).with_context(|| {
             format!("read the answer of {address} (status {}); is that an admin API?", reply.status)
         })?;

@@ -45,11 +45,11 @@ fn word(value: &Value) -> String {
 
 fn table(status: &Value, nodes: &Value) -> String {
     let mut out = format!(
-        "erlmcp {}  pid {}  {}  ready {}  up {} s\ndriver {}  shards {}  requests {} ({}/s)  streams {}  snapshot {}\n",
+        "erlmcp {}  pid {}  {}, {}  up {} s\ndriver {}  shards {}  requests {} ({}/s)  streams {}  snapshot {}\n",
         word(&status["version"]),
         word(&status["pid"]),
         word(&status["phase"]),
-        word(&status["ready"]),
+        if status["ready"] == true { "ready" } else { "not ready" },
         word(&status["uptime_seconds"]),
         word(&status["driver"]),
         status["shards"].as_array().map_or(0, Vec::len),

@@ -72,7 +72,7 @@ impl Resolver {
         let asked = async {
             match &self.0 {
                 Some(resolver) => {
-                    let answer = resolver.lookup_ip(host).await.map_err(|error| error.to_string())?;
+                    let answer = resolver.lookup_ip(host).await.map_err(|error| told(&error))?;
                     let life = answer.valid_until().saturating_duration_since(Instant::now());
                     Ok((answer.iter().collect(), life))
                 }
@@ -89,6 +89,17 @@ impl Resolver {
         let (addresses, life) = answer?;
         let addresses = tidy(addresses);
         if addresses.is_empty() { Err("the name has no address".into()) } else { Ok((addresses, life)) }
+    }
+}
+
+/// What a name server's answer means.
+fn told(error: &NetError) -> String {
+    if error.is_nx_domain() {
+        "there is no such name".to_owned()
+    } else if error.is_no_records_found() {
+        "the name has no address".to_owned()
+    } else {
+        error.to_string()
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use erlmcp_dataplane::link::Snapshot;
+use erlmcp_dataplane::link::snapshot::NodeStatus;
 
 use crate::control::{Control, Phase};
 use crate::endpoints::{self, EndpointKey, Slots};
@@ -104,17 +105,20 @@ fn gather(control: &Control, slots: &mut Slots) -> (Inputs, usize) {
     let live: std::collections::HashSet<EndpointKey> =
         endpoints::all(&desired, &known).map(|(_, _, key)| key).collect();
     slots.keep(|key| live.contains(key));
-    let (mut found, mut dropped, mut unknown) = (Vec::new(), 0, 0);
-    for (_, _, key) in endpoints::all(&desired, &known) {
+    let (mut found, mut dropped, mut unknown, mut any_fit) = (Vec::new(), 0, 0, false);
+    for (_, node, key) in endpoints::all(&desired, &known) {
         let status = control.health.status(&key);
         unknown += usize::from(status == Status::Unknown);
+        let word = operator.get(&node.name).copied().or(node.status);
+        any_fit |= status != Status::Down && word != Some(NodeStatus::Drain);
         match slots.take(&key) {
             Some(id) => found.push((key, id, status != Status::Down)),
             None => dropped += 1,
         }
     }
     let started = control.note_started(unknown == 0);
-    let ready = started && *control.phase.borrow() == Phase::Serving;
+    // Without a node that takes requests every answer would be a refusal: others had better get them.
+    let ready = started && any_fit && *control.phase.borrow() == Phase::Serving;
     let shards = control.boot.cpus.len();
     (Inputs { desired, endpoints: found, operator, shards, ready, started }, dropped)
 }
@@ -128,5 +132,33 @@ pub async fn run(control: Arc<Control>) {
         } else {
             control.dirty.notified().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::NodeAt;
+
+    #[test]
+    fn ready_is_who_has_a_node_that_takes_requests() {
+        let control = Control::for_tests();
+        let published = || {
+            control.publisher.refresh(&control);
+            let snapshot = control.publisher.snapshot();
+            (snapshot.started, snapshot.ready)
+        };
+        // The name of the one node is not resolved: there is nothing to wait for, and nobody to ask.
+        assert_eq!(published(), (true, false));
+        control.desired.send_modify(|desired| {
+            Arc::make_mut(desired).groups[0].nodes[0].at = NodeAt::Inet("127.0.0.1:1".parse().unwrap());
+        });
+        assert_eq!(published(), (true, true), "fit until its first check says otherwise");
+        control.set_node_status("n", NodeStatus::Drain).unwrap();
+        assert_eq!(published(), (true, false));
+        control.set_node_status("n", NodeStatus::Active).unwrap();
+        assert_eq!(published(), (true, true));
+        control.begin_drain();
+        assert_eq!(published(), (true, false));
     }
 }

@@ -30,7 +30,11 @@ fn text(control: &Control) -> String {
     if let Some(socket) = &boot.socket {
         out += &format!("  socket   {}\n", socket.display());
     }
-    out += &format!("  driver   {}, {} shard(s) on cpu {:?}\n", boot.chosen.kind, boot.cpus.len(), boot.cpus);
+    let cpus: Vec<String> = boot.cpus.iter().map(ToString::to_string).collect();
+    let (count, cpus) = (boot.cpus.len(), cpus.join(", "));
+    let shards =
+        if count == 1 { format!("1 shard on cpu {cpus}") } else { format!("{count} shards on cpus {cpus}") };
+    out += &format!("  driver   {}, {shards}\n", boot.chosen.kind);
     let desired = control.desired.borrow();
     let nodes: Vec<_> = desired.groups.iter().flat_map(|group| &group.nodes).collect();
     let names: Vec<String> = nodes.iter().take(4).map(|node| node.at.to_string()).collect();

@@ -205,12 +205,12 @@ async fn serve(start: Start) -> Result<()> {
     spawn(&control, "publish", publish::run);
     spawn(&control, "discovery", discovery::run);
     spawn(&control, "metrics", metrics::run);
-    let socket = admin.spawn(&control);
+    let admin_files = admin.spawn(&control);
     let files = sockets::files(&control.config.borrow().listeners.listeners);
     banner::print(&control);
     shutdown::wait(&control, &mut signals).await;
     shutdown::finish(&control, &mut signals).await;
-    drop((socket, files));
+    drop((admin_files, files));
     Ok(())
 }
 

@@ -113,6 +113,7 @@ fn of_route(
     let fit = targets.iter().flat_map(|target| &target.nodes).filter(|node| node.fit).count();
     let why = match fit {
         0 => format!("route {} matches, but no node of its groups is fit: 503 no_healthy_node", route.name),
+        1 => format!("route {} is the first that matches; its one fit node gets the request", route.name),
         _ => format!("route {} is the first that matches; {fit} fit nodes share its requests", route.name),
     };
     let host = Some(match &route.host {
@@ -145,7 +146,7 @@ fn of_group(group: &Group, pages: &[Arc<ShardPage>], share: f64) -> ExplainedTar
     ExplainedTarget {
         group: group.name.clone(),
         share,
-        strategy: format!("{:?}", group.strategy),
+        strategy: group.strategy.word().to_owned(),
         nodes: nodes.into_iter().map(|(_, node)| node).collect(),
     }
 }

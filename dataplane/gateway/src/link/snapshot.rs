@@ -257,6 +257,17 @@ pub enum Strategy {
     RoundRobin,
 }
 
+impl Strategy {
+    /// The word that stands in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::LeastConnections => "least_connections",
+            Self::RandomOfTwo => "random_of_two",
+            Self::RoundRobin => "round_robin",
+        }
+    }
+}
+
 /// One node at one address.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
