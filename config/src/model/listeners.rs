@@ -114,7 +114,12 @@ const LISTENER: Shape = Shape::Map(&[
     req("address", Shape::Text(ADDRESS), "IP address with port, or unix:/path"),
     def("protocol", Shape::Choice(&["http"]), "http", "what it speaks"),
     def("backlog", int(1, 1 << 20), "4096", "of listen(2); the kernel cuts it to net.core.somaxconn"),
-    def("max_connections", int(1, 10_000_000), "100000", "over all shards; further ones wait in the kernel's queue"),
+    def(
+        "max_connections",
+        int(1, 10_000_000),
+        "100000",
+        "over all shards; further ones wait in the kernel's queue",
+    ),
     def("reuse_port", Shape::Bool, "false", "SO_REUSEPORT: a second process may take connections silently"),
     sub("limits", LIMITS, "what a request may be at most, and how slow"),
     def("trusted_proxies", list(&Shape::Text(NETWORK), 256), "[]", "peers whose X-Forwarded-* are believed"),

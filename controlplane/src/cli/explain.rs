@@ -62,8 +62,9 @@ fn text(told: &Value) -> String {
     let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut out = format!("{}\n", word(&told["why"]));
     for tried in told["tried"].as_array().into_iter().flatten() {
-        let verdict =
-            tried["failed"].as_str().map_or_else(|| "matches".to_owned(), |why| format!("no: {why}"));
+        let verdict = tried["failed"]
+            .as_str()
+            .map_or_else(|| "matches".to_owned(), |why| format!("does not match by its {why}"));
         out += &format!("route {}: {verdict}\n", word(&tried["route"]));
     }
     for target in told["targets"].as_array().into_iter().flatten() {

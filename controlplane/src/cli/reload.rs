@@ -6,6 +6,9 @@ use serde_json::Value;
 use super::remote::RemoteArgs;
 use super::{Outcome, print, print_json};
 
+/// Changed keys that are named; more are counted.
+const KEYS_SHOWN_MAX: usize = 20;
+
 /// Which gateway, and how to report.
 #[derive(Debug, Args)]
 #[command(
@@ -36,10 +39,17 @@ pub(super) fn run(args: &ReloadArgs) -> Outcome {
         print(line)?;
     }
     if is_taken {
-        print(&format!("reloaded; {} keys changed", texts("changed").len()))?;
+        let changed = texts("changed");
+        for key in changed.iter().take(KEYS_SHOWN_MAX) {
+            print(&format!("{key}: in use now"))?;
+        }
+        if changed.len() > KEYS_SHOWN_MAX {
+            print(&format!("and {} more keys: in use now", changed.len() - KEYS_SHOWN_MAX))?;
+        }
         for key in texts("needs_restart") {
             print(&format!("{key}: needs a restart"))?;
         }
+        print(if changed.is_empty() { "reloaded; nothing changed" } else { "reloaded" })?;
     } else {
         print("refused; the configuration in use stays")?;
     }
