@@ -105,27 +105,46 @@ async fn begin(
     gather(state, down, forward).await?;
     let snapshot = forward.snapshot.clone();
     let group = &snapshot.groups[usize::from(forward.group.0)];
-    let (engaged, endpoint) = acquire(state, down, group, forward.picked_in(group)).await?;
-    if endpoint.id != forward.endpoint {
-        forward.retarget(endpoint, &state.ring);
-    }
-    let first = std::mem::replace(&mut forward.first, state.ring.send_list());
-    let mut up = open(down, engaged, first);
-    let mut upload = Upload::new(forward.encoding, forward.is_body_sent);
+    let mut reached = acquire(state, down, group, forward.picked_in(group)).await?;
     loop {
-        match reply_head(state, down, &mut up, &mut upload, forward).await {
-            Ok(is_stream) => return Ok((up, upload, is_stream)),
-            Err(reason @ Reason::UpstreamReset) if down.note().retries == 0 => {
-                // What was sent comes back when the kernel has let go of it; how the send went is known already.
-                let _ = poll_fn(|_| up.poll_flush()).await;
-                let Some(again) = up.into_replay(forward.method) else { return Err(reason) };
-                state.page.endpoint(endpoint.id).retries.add(1);
-                down.note().retries += 1;
-                up = open(down, engage(state, down, group, endpoint, true).await?, again);
-                upload = Upload::new(forward.encoding, forward.is_body_sent);
-            }
-            Err(reason) => return Err(reason),
+        let (engaged, endpoint) = reached;
+        if endpoint.id != forward.endpoint {
+            forward.retarget(endpoint, &state.ring);
         }
+        let first = std::mem::replace(&mut forward.first, state.ring.send_list());
+        let mut up = open(down, engaged, first);
+        let mut upload = Upload::new(forward.encoding, forward.is_body_sent);
+        let reason = match reply_head(state, down, &mut up, &mut upload, forward).await {
+            Ok(is_stream) => return Ok((up, upload, is_stream)),
+            Err(reason) => reason,
+        };
+        if reason != Reason::UpstreamReset || down.note().retries > 0 {
+            return Err(reason);
+        }
+        // What was sent comes back when the kernel has let go of it; how the send went is known already.
+        let _ = poll_fn(|_| up.poll_flush()).await;
+        let Some(again) = up.into_replay(forward.method) else { return Err(reason) };
+        forward.first = again;
+        down.note().retries += 1;
+        state.page.endpoint(endpoint.id).retries.add(1);
+        reached = reach_again(state, down, group, endpoint).await?;
+    }
+}
+
+/// A new connection to the same node, or any to another where this one cannot be reached any more.
+async fn reach_again<'g>(
+    state: &Shared,
+    down: &Downstream,
+    group: &'g Group,
+    endpoint: &'g Endpoint,
+) -> Result<(Engaged, &'g Endpoint), Reason> {
+    match engage(state, down, group, endpoint, true).await {
+        Ok(engaged) => Ok((engaged, endpoint)),
+        Err(Reason::ConnectFailed | Reason::ConnectTimeout | Reason::WaitQueueFull) => {
+            state.page.endpoint(endpoint.id).failures.add(1);
+            acquire(state, down, group, None).await
+        }
+        Err(reason) => Err(reason),
     }
 }
 

@@ -65,7 +65,8 @@ impl Reason {
     pub fn status(self) -> u16 {
         match self {
             Self::BadRequest(error) => error.status(),
-            Self::BadBody(_) | Self::DotSegments => 400,
+            Self::BadBody(error) => error.status(),
+            Self::DotSegments => 400,
             Self::HeaderTimeout | Self::BodyTimeout => 408,
             Self::BodyTooLarge => 413,
             Self::NoRoute => 404,

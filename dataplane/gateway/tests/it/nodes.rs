@@ -79,6 +79,31 @@ fn a_reused_connection_that_dies_costs_a_safe_request_one_retry() {
 }
 
 #[test]
+fn a_safe_request_that_a_dying_node_swallowed_goes_to_another() {
+    on_both_drivers(|choice| {
+        // Answers once, closes its port, and dies with the second request in hand.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let dying = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            drop(listener);
+            let _ = socket.read(&mut [0; 4096]).unwrap();
+            say(&mut socket, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst");
+            let _ = socket.read(&mut [0; 4096]).unwrap();
+        });
+        let node = Node::hello();
+        let mut snapshot =
+            crate::common::snapshot::of_nodes(&[SockAddr::Inet(dying), SockAddr::Inet(node.address)]);
+        snapshot.groups[0].endpoints[0].weight = 1000;
+        let gateway = Gateway::start(choice, snapshot);
+        assert_eq!(gateway.ask(GET).text(), "first");
+        assert_eq!(gateway.ask(GET).text(), "hello");
+        assert_eq!(node.last().header("host"), Some(node.address.to_string()));
+        gateway.end();
+    });
+}
+
+#[test]
 fn a_call_that_the_node_may_have_run_is_never_sent_twice() {
     on_both_drivers(|choice| {
         let node = swallows_the_second();
