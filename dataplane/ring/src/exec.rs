@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::error::TasksFull;
 use crate::slab::{Key, Slab};
 use crate::waker::{Remote, TaskWaker};
-use crate::wheel::{Wheel, tick_of};
+use crate::wheel::{TICK_NANOS, Wheel, tick_of};
 
 /// No task is running, or none waits.
 pub(crate) const NO_TASK: u32 = u32::MAX;
@@ -25,6 +25,8 @@ struct Task {
     /// Nanoseconds; `u64::MAX` is none.
     deadline: u64,
     timer: Option<Key>,
+    /// What the timer was set for; `u64::MAX` without one.
+    timer_nanos: u64,
     queued: bool,
     expired: bool,
     /// Its future lives elsewhere: the one of `block_on`.
@@ -42,48 +44,79 @@ pub(crate) enum Alarm {
     Listener(Key),
 }
 
+/// Whether a task's deadline has passed.
+pub(crate) type Expired = bool;
+
+/// Tasks, and which of them are ready.
+struct Tasks {
+    all: Slab<Task>,
+    ready: VecDeque<u32>,
+}
+
+impl Tasks {
+    #[inline]
+    fn wake(&mut self, index: u32) {
+        if let Some(task) = self.all.at_mut(index)
+            && !task.queued
+        {
+            task.queued = true;
+            self.ready.push_back(index);
+        }
+    }
+}
+
 /// What a ready queue entry asks for.
 pub(crate) enum Ready {
-    Poll(Key, BoxFuture),
+    Poll(Key, BoxFuture, Expired),
     Root(Key),
     Nothing,
 }
 
 pub(crate) struct Exec {
-    tasks: RefCell<Slab<Task>>,
-    ready: RefCell<VecDeque<u32>>,
+    tasks: RefCell<Tasks>,
     wheel: RefCell<Wheel<Alarm>>,
-    running: Cell<u32>,
+    /// The task being polled, and whether its deadline has passed: asked by each of its operations.
+    running: Cell<(u32, Expired)>,
     tasks_max: u32,
 }
 
 impl Exec {
     pub(crate) fn new(tasks_max: u32, now_nanos: u64) -> Self {
         Self {
-            tasks: RefCell::new(Slab::new()),
-            ready: RefCell::new(VecDeque::new()),
-            wheel: RefCell::new(Wheel::new(now_nanos / crate::wheel::TICK_NANOS)),
-            running: Cell::new(NO_TASK),
+            tasks: RefCell::new(Tasks { all: Slab::new(), ready: VecDeque::new() }),
+            wheel: RefCell::new(Wheel::new(now_nanos / TICK_NANOS)),
+            running: Cell::new((NO_TASK, false)),
             tasks_max,
         }
     }
 
     pub(crate) fn len(&self) -> u32 {
-        self.tasks.borrow().len()
+        self.tasks.borrow().all.len()
     }
 
     /// Index of the task being polled.
     #[inline]
     pub(crate) fn running(&self) -> u32 {
-        self.running.get()
+        self.running.get().0
     }
 
-    pub(crate) fn set_running(&self, index: u32) -> u32 {
-        self.running.replace(index)
+    /// The running task's deadline has passed.
+    #[inline]
+    pub(crate) fn running_expired(&self) -> Expired {
+        self.running.get().1
+    }
+
+    #[inline]
+    pub(crate) fn set_running(&self, index: u32, expired: Expired) -> (u32, Expired) {
+        self.running.replace((index, expired))
+    }
+
+    pub(crate) fn is_expired(&self, key: Key) -> Expired {
+        self.tasks.borrow().all.get(key).is_some_and(|task| task.expired)
     }
 
     pub(crate) fn running_key(&self) -> Option<Key> {
-        self.tasks.borrow().key_at(self.running())
+        self.tasks.borrow().all.key_at(self.running())
     }
 
     fn insert(&self, future: Option<BoxFuture>) -> Key {
@@ -93,12 +126,14 @@ impl Exec {
             waker: None,
             deadline: u64::MAX,
             timer: None,
+            timer_nanos: u64::MAX,
             queued: true,
             expired: false,
             rooted,
         };
-        let key = self.tasks.borrow_mut().insert(task);
-        self.ready.borrow_mut().push_back(key.index);
+        let mut tasks = self.tasks.borrow_mut();
+        let key = tasks.all.insert(task);
+        tasks.ready.push_back(key.index);
         key
     }
 
@@ -117,57 +152,54 @@ impl Exec {
 
     #[inline]
     pub(crate) fn wake(&self, index: u32) {
-        if index == NO_TASK {
-            return;
-        }
-        if let Some(task) = self.tasks.borrow_mut().at_mut(index)
-            && !task.queued
-        {
-            task.queued = true;
-            self.ready.borrow_mut().push_back(index);
+        if index != NO_TASK {
+            self.tasks.borrow_mut().wake(index);
         }
     }
 
     pub(crate) fn wake_key(&self, key: Key) {
-        if self.tasks.borrow().get(key).is_some() {
-            self.wake(key.index);
+        let mut tasks = self.tasks.borrow_mut();
+        if tasks.all.get(key).is_some() {
+            tasks.wake(key.index);
         }
     }
 
     pub(crate) fn wake_all(&self) {
-        let keys = self.tasks.borrow().keys();
-        for key in keys {
-            self.wake(key.index);
+        let mut tasks = self.tasks.borrow_mut();
+        for key in tasks.all.keys() {
+            tasks.wake(key.index);
         }
     }
 
+    #[inline]
     pub(crate) fn ready_len(&self) -> usize {
-        self.ready.borrow().len()
+        self.tasks.borrow().ready.len()
     }
 
     /// Takes the next ready task out, to be polled.
+    #[inline]
     pub(crate) fn next_ready(&self) -> Option<Ready> {
-        let index = self.ready.borrow_mut().pop_front()?;
         let mut tasks = self.tasks.borrow_mut();
-        let Some(key) = tasks.key_at(index) else { return Some(Ready::Nothing) };
-        let Some(task) = tasks.get_mut(key) else { return Some(Ready::Nothing) };
+        let index = tasks.ready.pop_front()?;
+        let Some((key, task)) = tasks.all.occupant(index) else { return Some(Ready::Nothing) };
         task.queued = false;
         if task.rooted {
             return Some(Ready::Root(key));
         }
-        Some(task.future.take().map_or(Ready::Nothing, |future| Ready::Poll(key, future)))
+        let expired = task.expired;
+        Some(task.future.take().map_or(Ready::Nothing, |future| Ready::Poll(key, future, expired)))
     }
 
     /// Puts back the future of a task that is not done.
     pub(crate) fn put_back(&self, key: Key, future: BoxFuture) {
-        if let Some(task) = self.tasks.borrow_mut().get_mut(key) {
+        if let Some(task) = self.tasks.borrow_mut().all.get_mut(key) {
             task.future = Some(future);
         }
     }
 
     /// Forgets a task; its future must be out already.
     pub(crate) fn remove(&self, key: Key) {
-        let task = self.tasks.borrow_mut().remove(key);
+        let task = self.tasks.borrow_mut().all.remove(key);
         if let Some(timer) = task.and_then(|task| task.timer) {
             self.wheel.borrow_mut().remove(timer);
         }
@@ -175,10 +207,10 @@ impl Exec {
 
     /// All futures, to be dropped by the caller; their tasks are forgotten.
     pub(crate) fn drain(&self) -> Vec<BoxFuture> {
-        let keys = self.tasks.borrow().keys();
+        let keys = self.tasks.borrow().all.keys();
         let mut futures = Vec::with_capacity(keys.len());
         for key in keys {
-            let future = self.tasks.borrow_mut().get_mut(key).and_then(|task| task.future.take());
+            let future = self.tasks.borrow_mut().all.get_mut(key).and_then(|task| task.future.take());
             if let Some(future) = future {
                 futures.push(future);
                 self.remove(key);
@@ -190,7 +222,7 @@ impl Exec {
     /// The task's waker for other threads, made once.
     pub(crate) fn shared_waker(&self, key: Key, remote: &Arc<Remote>) -> Arc<TaskWaker> {
         let mut tasks = self.tasks.borrow_mut();
-        match tasks.get_mut(key) {
+        match tasks.all.get_mut(key) {
             Some(task) => Arc::clone(task.waker.get_or_insert_with(|| TaskWaker::new(key, remote))),
             None => TaskWaker::new(key, remote),
         }
@@ -198,34 +230,29 @@ impl Exec {
 
     /// Sets the running task's deadline: a store, unless its timer would fire too late. One that lies in the past
     /// has passed at once: a task may set the same deadline again with each poll.
+    #[inline]
     pub(crate) fn set_deadline(&self, nanos: u64, now_nanos: u64) {
         let index = self.running();
         let mut tasks = self.tasks.borrow_mut();
-        let Some(key) = tasks.key_at(index) else { return };
-        let Some(task) = tasks.get_mut(key) else { return };
+        let Some((key, task)) = tasks.all.occupant(index) else { return };
+        // A tick that has not begun has not passed; most deadlines need no division to see that.
+        let expired = nanos <= now_nanos && tick_of(nanos) <= now_nanos / TICK_NANOS;
         task.deadline = nanos;
-        let tick = tick_of(nanos);
-        task.expired = tick <= now_nanos / crate::wheel::TICK_NANOS;
-        if nanos == u64::MAX || task.expired {
-            return;
+        task.expired = expired;
+        self.running.set((index, expired));
+        if !expired && nanos < task.timer_nanos {
+            self.move_timer(key, task, nanos);
         }
-        let mut wheel = self.wheel.borrow_mut();
-        match task.timer.and_then(|timer| wheel.tick(timer)) {
-            Some(queued) if queued <= tick => return,
-            Some(_) => {
-                if let Some(timer) = task.timer {
-                    wheel.remove(timer);
-                }
-            }
-            None => {}
-        }
-        task.timer = Some(wheel.insert(tick, Alarm::Deadline(key)));
     }
 
-    /// The running task's deadline has passed.
-    #[inline]
-    pub(crate) fn running_expired(&self) -> bool {
-        self.tasks.borrow_mut().at_mut(self.running()).is_some_and(|task| task.expired)
+    #[cold]
+    fn move_timer(&self, key: Key, task: &mut Task, nanos: u64) {
+        let mut wheel = self.wheel.borrow_mut();
+        if let Some(timer) = task.timer.take() {
+            wheel.remove(timer);
+        }
+        task.timer = Some(wheel.insert(tick_of(nanos), Alarm::Deadline(key)));
+        task.timer_nanos = nanos;
     }
 
     pub(crate) fn add_alarm(&self, nanos: u64, alarm: Alarm) -> Key {
@@ -238,24 +265,23 @@ impl Exec {
 
     /// When the wheel wants to be looked at again.
     pub(crate) fn next_alarm_nanos(&self) -> Option<u64> {
-        self.wheel.borrow_mut().next_tick().map(|tick| tick.saturating_mul(crate::wheel::TICK_NANOS))
+        self.wheel.borrow_mut().next_tick().map(|tick| tick.saturating_mul(TICK_NANOS))
     }
 
     /// The next alarm that is due. Deadlines that were moved are set again and not reported.
     pub(crate) fn pop_alarm(&self, now_nanos: u64) -> Option<Alarm> {
-        let now_tick = now_nanos / crate::wheel::TICK_NANOS;
+        let now_tick = now_nanos / TICK_NANOS;
         loop {
             let alarm = self.wheel.borrow_mut().pop(now_tick)?;
             let Alarm::Deadline(key) = alarm else { return Some(alarm) };
             let mut tasks = self.tasks.borrow_mut();
-            let Some(task) = tasks.get_mut(key) else { continue };
-            task.timer = None;
+            let Some(task) = tasks.all.get_mut(key) else { continue };
+            (task.timer, task.timer_nanos) = (None, u64::MAX);
             if task.deadline == u64::MAX {
                 continue;
             }
             if tick_of(task.deadline) > now_tick {
-                let timer = self.wheel.borrow_mut().insert(tick_of(task.deadline), alarm);
-                task.timer = Some(timer);
+                self.move_timer(key, task, task.deadline);
                 continue;
             }
             task.expired = true;

@@ -40,6 +40,8 @@ pub(crate) struct Block {
     /// Bytes sent so far, and handed to the kernel in the operation now in flight.
     pub(crate) done: usize,
     pub(crate) submitted: usize,
+    /// What is laid out reaches to the end of the list.
+    to_the_end: bool,
     /// Leases that count against the group's bound of pinned ones, per group.
     pub(crate) pinned: [u32; 2],
     pub(crate) result: Result<(), IoError>,
@@ -66,6 +68,7 @@ impl Block {
             message,
             done: 0,
             submitted: 0,
+            to_the_end: true,
             pinned: [0; 2],
             result: Ok(()),
             address: None,
@@ -94,13 +97,23 @@ impl Block {
         (slice.as_ptr(), slice.len())
     }
 
+    /// Nothing but copied bytes: the usual case, which needs no vectors.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.parts.is_empty()
+    }
+
     pub(crate) fn len(&self) -> usize {
         let parts: usize = self.parts.iter().map(|part| self.bytes(part).1).sum();
         parts + self.copied.len().saturating_sub(self.settled)
     }
 
     /// Leases of the small and of the large group.
+    #[inline]
     pub(crate) fn leases(&self) -> [u32; 2] {
+        if self.is_plain() {
+            return [0; 2];
+        }
         let mut count = [0; 2];
         for part in &self.parts {
             if let Part::Leased(lease) = part
@@ -113,10 +126,21 @@ impl Block {
     }
 
     /// Lays out what is left to send; returns how many bytes that is.
+    #[inline]
     pub(crate) fn prepare(&mut self) -> usize {
+        if self.is_plain() {
+            self.to_the_end = true;
+            self.submitted = self.copied.len().saturating_sub(self.done);
+            return self.submitted;
+        }
+        self.lay_out()
+    }
+
+    fn lay_out(&mut self) -> usize {
         self.settle();
         let mut vectors = std::mem::take(&mut self.vectors);
         vectors.clear();
+        self.to_the_end = true;
         let mut skip = self.done;
         let mut total = 0;
         for part in &self.parts {
@@ -126,6 +150,7 @@ impl Block {
                 continue;
             }
             if vectors.len() == VECTORS_MAX {
+                self.to_the_end = false;
                 break;
             }
             let rest = len - skip;
@@ -139,7 +164,12 @@ impl Block {
     }
 
     /// What [`Self::prepare`] laid out, if it is a single piece.
+    #[inline]
     pub(crate) fn single(&self) -> Option<(*const u8, usize)> {
+        if self.is_plain() {
+            let rest = self.copied.get(self.done..).unwrap_or_default();
+            return Some((rest.as_ptr(), rest.len()));
+        }
         match self.vectors.as_slice() {
             [one] => Some((one.iov_base.cast_const().cast(), one.iov_len)),
             _ => None,
@@ -151,6 +181,12 @@ impl Block {
         self.message.msg_iov = self.vectors.as_mut_ptr();
         self.message.msg_iovlen = self.vectors.len();
         &raw const self.message
+    }
+
+    /// All of the list has been sent, if the last operation took `n` bytes.
+    #[inline]
+    pub(crate) fn is_done_with(&self, n: usize) -> bool {
+        self.to_the_end && n == self.submitted
     }
 
     /// Copies every lease into owned memory, so that the buffers go back; returns the bytes copied.
@@ -181,6 +217,7 @@ impl Block {
 pub(crate) struct Pool(RefCell<Vec<Box<Block>>>);
 
 impl Pool {
+    #[inline]
     pub(crate) fn take(&self) -> Box<Block> {
         self.0.borrow_mut().pop().unwrap_or_else(|| Box::new(Block::new()))
     }

@@ -21,7 +21,7 @@ use crate::config::{DriverKind, RecvMode, ShardConfig};
 use crate::conn::Conn;
 use crate::epoll::Epoll;
 use crate::error::{IoError, StartError, TasksFull};
-use crate::exec::{Alarm, BoxFuture, Exec, Ready};
+use crate::exec::{Alarm, BoxFuture, Exec, Expired, Ready};
 use crate::io::{Driver, Io, leases_max};
 use crate::listener::Listener;
 use crate::probe::Chosen;
@@ -162,7 +162,7 @@ impl Shard {
             }
             for _ in 0..round {
                 match core.exec.next_ready() {
-                    Some(Ready::Poll(key, future)) => core.poll_task(key, future),
+                    Some(Ready::Poll(key, future, expired)) => core.poll_task(key, future, expired),
                     Some(Ready::Root(key)) => self.root_ready = Some(key),
                     Some(Ready::Nothing) | None => {}
                 }
@@ -186,7 +186,7 @@ impl Shard {
             if self.root_ready.take_if(|key| *key == root).is_none() {
                 continue;
             }
-            if let Poll::Ready(output) = core.poll_as(root, future.as_mut()) {
+            if let Poll::Ready(output) = core.poll_as(root, future.as_mut(), core.exec.is_expired(root)) {
                 return output;
             }
         }
@@ -291,8 +291,14 @@ impl Core {
         }
     }
 
-    fn poll_as<F: Future + ?Sized>(&self, key: Key, future: Pin<&mut F>) -> Poll<F::Output> {
-        let before = self.exec.set_running(key.index);
+    #[inline]
+    fn poll_as<F: Future + ?Sized>(
+        &self,
+        key: Key,
+        future: Pin<&mut F>,
+        expired: Expired,
+    ) -> Poll<F::Output> {
+        let before = self.exec.set_running(key.index, expired);
         let stack = StackWaker::new(&self.exec, &self.remote, key);
         let restore = RestoreRunning { exec: &self.exec, before };
         let poll = stack.with(|waker| future.poll(&mut Context::from_waker(waker)));
@@ -300,8 +306,8 @@ impl Core {
         poll
     }
 
-    fn poll_task(&self, key: Key, mut future: BoxFuture) {
-        let poll = catch_unwind(AssertUnwindSafe(|| self.poll_as(key, future.as_mut())));
+    fn poll_task(&self, key: Key, mut future: BoxFuture, expired: Expired) {
+        let poll = catch_unwind(AssertUnwindSafe(|| self.poll_as(key, future.as_mut(), expired)));
         match poll {
             Ok(Poll::Pending) => self.exec.put_back(key, future),
             Ok(Poll::Ready(())) => {
@@ -326,12 +332,12 @@ impl Core {
 
 struct RestoreRunning<'a> {
     exec: &'a Exec,
-    before: u32,
+    before: (u32, Expired),
 }
 
 impl Drop for RestoreRunning<'_> {
     fn drop(&mut self) {
-        self.exec.set_running(self.before);
+        self.exec.set_running(self.before.0, self.before.1);
     }
 }
 

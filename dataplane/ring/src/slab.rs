@@ -21,7 +21,7 @@ struct Entry<T> {
 }
 
 pub(crate) struct Slab<T> {
-    chunks: Vec<Box<[Entry<T>]>>,
+    chunks: Vec<Box<[Entry<T>; CHUNK]>>,
     free: u32,
     len: u32,
 }
@@ -56,8 +56,7 @@ impl<T> Slab<T> {
             next_free: if i + 1 == CHUNK { self.free } else { first + i as u32 + 1 },
             value: None,
         };
-        let chunk: Box<[Entry<T>]> = (0..CHUNK).map(entry).collect();
-        self.chunks.push(chunk);
+        self.chunks.push(Box::new(std::array::from_fn(entry)));
         self.free = first;
     }
 
@@ -90,6 +89,14 @@ impl<T> Slab<T> {
     #[inline]
     pub(crate) fn at_mut(&mut self, index: u32) -> Option<&mut T> {
         self.entry_mut(index)?.value.as_mut()
+    }
+
+    /// Whatever occupies the place now, with its key.
+    #[inline]
+    pub(crate) fn occupant(&mut self, index: u32) -> Option<(Key, &mut T)> {
+        let entry = self.entry_mut(index)?;
+        let key = Key { index, generation: entry.generation };
+        entry.value.as_mut().map(|value| (key, value))
     }
 
     /// The current occupation's key.

@@ -110,11 +110,6 @@ impl<P: Copy> Wheel<P> {
         }
     }
 
-    /// The tick of a timer that has not fired.
-    pub(crate) fn tick(&self, key: Key) -> Option<u64> {
-        self.timers.get(key).map(|timer| timer.tick)
-    }
-
     /// The level, slot and tick of the earliest occupied slot.
     fn next_slot(&self) -> Option<(usize, usize, u64)> {
         let level = self.occupied.iter().position(|bits| *bits != 0)?;

@@ -236,11 +236,12 @@ impl Io {
         Some(lease)
     }
 
+    #[inline]
     pub(crate) fn poll_recv(&mut self, key: Key) -> Poll<Result<Option<Lease>, IoError>> {
-        if let Some(lease) = self.try_recv(key) {
-            return Poll::Ready(Ok(Some(lease)));
-        }
         let Some(slot) = self.conns.get_mut(key) else { return Poll::Ready(Err(IoError::Closed)) };
+        if !slot.queue.is_empty() {
+            return Poll::Ready(Ok(self.try_recv(key)));
+        }
         if slot.error != 0 {
             return Poll::Ready(Err(IoError::from_errno(slot.error)));
         }

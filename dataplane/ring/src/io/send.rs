@@ -8,8 +8,9 @@ use crate::error::IoError;
 use crate::exec::NO_TASK;
 use crate::send::{Block, SendList, Sent};
 use crate::slab::Key;
+use crate::stats::RingStats;
 use crate::sys;
-use crate::table::{Bits, Op};
+use crate::table::{Bits, ConnSlot, Op};
 
 impl Io {
     /// False if one is in flight already: that block is the kernel's, the new one cannot take its place.
@@ -38,29 +39,8 @@ impl Io {
         if let Some(old) = slot.send.replace(block) {
             self.pool.put(old);
         }
-        self.submit_send(key);
+        submit(&mut self.driver, &self.stats, key, slot);
         true
-    }
-
-    /// Hands what the block has laid out to the driver.
-    fn submit_send(&mut self, key: Key) {
-        let Some(slot) = self.conns.get_mut(key) else { return };
-        if !slot.bits.has(Bits::SENDING) {
-            return;
-        }
-        self.stats.sends.add(1);
-        let nowait = slot.bits.has(Bits::NOWAIT);
-        match &mut self.driver {
-            Driver::Uring(uring) => {
-                let Some(block) = &mut slot.send else { return };
-                match block.single() {
-                    Some(bytes) => uring.send(key, slot.fd, bytes, nowait),
-                    None => uring.sendmsg(key, slot.fd, block.message(), nowait),
-                }
-            }
-            Driver::Epoll(epoll) => epoll.send(key, slot),
-            Driver::Down => {}
-        }
     }
 
     pub(super) fn on_sent(&mut self, key: Key, result: i32) {
@@ -94,14 +74,14 @@ impl Io {
             }
             0 => self.finish_send(key, Err(IoError::BrokenPipe)),
             _ => {
-                if block.prepare() == 0 {
+                if block.is_done_with(n) || block.prepare() == 0 {
                     self.finish_send(key, Ok(()));
                 } else if expired {
                     self.finish_send(key, Err(IoError::TimedOut));
                 } else if self.down {
                     self.finish_send(key, Err(IoError::Closed));
                 } else {
-                    self.submit_send(key);
+                    submit(&mut self.driver, &self.stats, key, slot);
                 }
             }
         }
@@ -217,6 +197,27 @@ impl Io {
     }
 }
 
+/// Hands what the block has laid out to the driver.
+#[inline]
+fn submit(driver: &mut Driver, stats: &RingStats, key: Key, slot: &mut ConnSlot) {
+    if !slot.bits.has(Bits::SENDING) {
+        return;
+    }
+    stats.sends.add(1);
+    let nowait = slot.bits.has(Bits::NOWAIT);
+    match driver {
+        Driver::Uring(uring) => {
+            let Some(block) = &mut slot.send else { return };
+            match block.single() {
+                Some(bytes) => uring.send(key, slot.fd, bytes, nowait),
+                None => uring.sendmsg(key, slot.fd, block.message(), nowait),
+            }
+        }
+        Driver::Epoll(epoll) => epoll.send(key, slot),
+        Driver::Down => {}
+    }
+}
+
 /// Counts the block's leases as pinned; false, and none counted, when that passes a group's bound.
 fn pin(block: &mut Block, groups: &Groups) -> bool {
     let [small, large] = block.leases();
@@ -235,6 +236,9 @@ fn pin(block: &mut Block, groups: &Groups) -> bool {
 }
 
 fn unpin(block: &mut Block, groups: &Groups) {
+    if block.pinned == [0, 0] {
+        return;
+    }
     for (group, pinned) in groups.filled().zip(std::mem::take(&mut block.pinned)) {
         group.book().unpin(pinned);
     }
