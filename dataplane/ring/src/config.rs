@@ -148,6 +148,9 @@ pub struct ShardConfig {
     pub accept_queue_max: u16,
     /// Of TCP connections, accepted and made; `None` leaves them as the system has them.
     pub tcp_keepalive: Option<KeepAlive>,
+    /// How long teardown waits for the kernel to finish what is in flight. What it has not finished then is leaked,
+    /// never freed.
+    pub teardown_wait: Duration,
     /// Seed of [`Handle::rng`](crate::Handle::rng).
     pub seed: u64,
     /// Where time comes from.
@@ -169,6 +172,7 @@ impl Default for ShardConfig {
             cqes_per_turn_max: 4096,
             accept_queue_max: 1024,
             tcp_keepalive: Some(KeepAlive::default()),
+            teardown_wait: Duration::from_secs(2),
             seed: 0x9E37_79B9_7F4A_7C15,
             clock: Clock::Monotonic,
         }

@@ -319,7 +319,9 @@ impl Epoll {
                     self.accepts.push(key);
                     break;
                 }
-                let (result, flags) = match sys::accept(slot.fd.as_raw_fd()) {
+                // Looks at the flag once per burst: it belongs to all who share the socket.
+                let accept = if taken == 0 { sys::accept_nonblocking } else { sys::accept };
+                let (result, flags) = match accept(slot.fd.as_raw_fd()) {
                     Ok(fd) => (std::os::fd::IntoRawFd::into_raw_fd(fd), F_MORE),
                     Err(error) => match error.raw_os_error().unwrap_or(libc::EIO) {
                         libc::EAGAIN => {

@@ -34,6 +34,9 @@ pub(crate) struct Block {
     copied: Vec<u8>,
     /// Bytes of `copied` that `parts` accounts for; what is beyond was appended through `head_mut`.
     settled: usize,
+    /// Of those bytes: a caller that changes what it appended before is found out.
+    #[cfg(debug_assertions)]
+    seal: u64,
     parts: Vec<Part>,
     vectors: Vec<libc::iovec>,
     message: libc::msghdr,
@@ -63,6 +66,8 @@ impl Block {
         Self {
             copied: Vec::new(),
             settled: 0,
+            #[cfg(debug_assertions)]
+            seal: seal(&[]),
             parts: Vec::new(),
             vectors: Vec::new(),
             message,
@@ -77,7 +82,16 @@ impl Block {
 
     fn settle(&mut self) {
         let end = self.copied.len();
-        debug_assert!(end >= self.settled, "the copy buffer is append-only");
+        debug_assert!(end >= self.settled, "the copy buffer is append-only: it was cut");
+        #[cfg(debug_assertions)]
+        {
+            debug_assert_eq!(
+                self.seal,
+                seal(&self.copied[..self.settled]),
+                "the copy buffer is append-only: it was changed"
+            );
+            self.seal = seal(&self.copied);
+        }
         if end > self.settled {
             match self.parts.last_mut() {
                 Some(Part::Copied(range)) => range.end = end,
@@ -206,9 +220,21 @@ impl Block {
         self.copied.clear();
         self.vectors.clear();
         (self.settled, self.done, self.submitted) = (0, 0, 0);
+        #[cfg(debug_assertions)]
+        {
+            self.seal = seal(&[]);
+        }
         self.result = Ok(());
         self.address = None;
     }
+}
+
+/// FNV-1a, for the one debug check above.
+#[cfg(debug_assertions)]
+fn seal(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3))
 }
 
 /// Blocks that were used, the last one first.
@@ -293,7 +319,9 @@ impl SendList {
         }
     }
 
-    /// The copy buffer: what is appended goes to the end of the list. Only appending is allowed.
+    /// The copy buffer: what is appended goes to the end of the list. Only appending is allowed: what was there when a
+    /// longer piece followed is not to be touched. A debug build panics, any other never sends bytes that are not
+    /// in the buffer.
     pub fn head_mut(&mut self) -> &mut Vec<u8> {
         &mut self.block().copied
     }

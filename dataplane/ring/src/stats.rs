@@ -86,6 +86,8 @@ pub struct RingStats {
     pub accepts: Stat,
     /// Accepts that failed.
     pub accept_errors: Stat,
+    /// Listeners that were stopped with more in their backlog than they may take.
+    pub backlogs_cut: Stat,
     /// Cancellations asked for.
     pub cancels: Stat,
     /// Gauge: longest time from a close to its last completion, nanoseconds.

@@ -201,6 +201,12 @@ pub(crate) fn local_name(fd: RawFd) -> io::Result<RawAddr> {
     Ok(raw)
 }
 
+/// Accepts without waiting, although a process that shares the listening socket may have taken its O_NONBLOCK away.
+pub(crate) fn accept_nonblocking(fd: RawFd) -> io::Result<OwnedFd> {
+    set_nonblocking(fd, true)?;
+    accept(fd)
+}
+
 /// Accepts without waiting, if the listening socket is non-blocking.
 pub(crate) fn accept(fd: RawFd) -> io::Result<OwnedFd> {
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;

@@ -27,9 +27,11 @@ pub(crate) enum Op {
     CancelSend = 7,
     CancelAccept = 8,
     CancelAll = 9,
+    /// Waits for a listening socket that does not block to have something to accept.
+    AcceptPoll = 10,
 }
 
-const OPS: [Op; 10] = [
+const OPS: [Op; 11] = [
     Op::Wake,
     Op::Recv,
     Op::Send,
@@ -40,6 +42,7 @@ const OPS: [Op; 10] = [
     Op::CancelSend,
     Op::CancelAccept,
     Op::CancelAll,
+    Op::AcceptPoll,
 ];
 
 pub(crate) const fn user_data(op: Op, key: Key) -> u64 {
@@ -208,8 +211,10 @@ impl Queue {
 pub(crate) struct ConnSlot {
     /// What is being sent or connected; the kernel reads it.
     pub(crate) send: Option<Box<Block>>,
-    /// Payload bytes handed to the kernel; once closing, when the close began.
+    /// Payload bytes handed to the kernel.
     pub(crate) bytes_sent: u64,
+    /// When the close began.
+    pub(crate) closing_since_nanos: u64,
     pub(crate) fd: RawFd,
     pub(crate) recv_task: u32,
     pub(crate) send_task: u32,
@@ -230,6 +235,7 @@ impl ConnSlot {
         Self {
             send: None,
             bytes_sent: 0,
+            closing_since_nanos: 0,
             fd,
             recv_task: NO_TASK,
             send_task: NO_TASK,
@@ -280,8 +286,13 @@ pub(crate) struct ListenerSlot {
     pub(crate) task: u32,
     pub(crate) error: Option<IoError>,
     pub(crate) stop: Stop,
+    /// An accept, or a wait for something to accept, is in flight.
     pub(crate) armed: bool,
+    /// It is the wait.
+    pub(crate) polling: bool,
     pub(crate) canceling: bool,
+    /// Taken from the backlog since the stop.
+    pub(crate) drained: usize,
     pub(crate) paused: bool,
     pub(crate) backing_off: bool,
     /// The handle is gone.
@@ -300,7 +311,9 @@ impl ListenerSlot {
             error: None,
             stop: Stop::No,
             armed: false,
+            polling: false,
             canceling: false,
+            drained: 0,
             paused: false,
             backing_off: false,
             closing: false,

@@ -207,6 +207,12 @@ impl Uring {
         self.push(entry, Op::Accept, key);
     }
 
+    /// Waits until a listening socket has something to accept. An accept does so by itself, unless the socket has
+    /// O_NONBLOCK: then it ends with EAGAIN.
+    pub(crate) fn accept_poll(&mut self, key: Key, fd: RawFd) {
+        self.push(opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).build(), Op::AcceptPoll, key);
+    }
+
     /// Accepts what is in the backlog and does not wait: the cancel ends it if there is nothing.
     pub(crate) fn accept_now(&mut self, key: Key, fd: RawFd) {
         let (addr, len) = (std::ptr::null_mut(), std::ptr::null_mut());

@@ -44,5 +44,23 @@ fn a_listener_says_so_rests_and_goes_on() {
         taken.clear();
         set_limit(before);
         run(shard, async { while tcp.accept().await.is_err() {} });
+        let _late = TcpStream::connect(addr).expect("connects");
+        tcp.pause();
+        shard.turn(Some(Duration::ZERO));
+        let _later = TcpStream::connect(addr).expect("connects");
+        set_limit(100);
+        while let Ok(copy) = peer.try_clone() {
+            taken.push(copy);
+        }
+        let errors = handle.stats().accept_errors.get();
+        let stopped = run(shard, tcp.stop());
+        // io_uring looks at the limit that held when the accept was prepared, too.
+        assert!(stopped.len() <= 1, "there was no descriptor");
+        assert!(
+            handle.stats().accept_errors.get() > errors,
+            "nobody is told why the backlog was not emptied"
+        );
+        taken.clear();
+        set_limit(before);
     });
 }

@@ -4,11 +4,12 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use common::{both, both_configured, both_with, connect, listener, recv_exact, run, turn_until};
-use erlmcp_ring::{IoError, PeerAddr, RecvMode, Shard};
+use erlmcp_ring::{DriverChoice, IoError, Listener, PeerAddr, RecvMode, Shard, ShardConfig, probe};
 
 #[test]
 fn accepts_tcp_and_unix_and_names_the_peers() {
@@ -172,7 +173,7 @@ fn stopping_a_paused_listener_serves_its_backlog() {
 
 #[test]
 fn stopping_works_before_the_accept_is_submitted() {
-    let configure = |cfg: &mut erlmcp_ring::ShardConfig| (cfg.sq_entries, cfg.cq_entries) = (2, 4);
+    let configure = |cfg: &mut ShardConfig| (cfg.sq_entries, cfg.cq_entries) = (2, 4);
     both_with(configure, |shard| {
         let handle = shard.handle();
         let _busy: Vec<_> = (0..10).map(|_| common::pair(&handle, RecvMode::Small)).collect();
@@ -227,6 +228,116 @@ fn a_shard_that_ended_has_let_go_of_its_port() {
             handle.stop();
             shard.run();
             TcpListener::bind(addr).expect("the port is free at once");
+        },
+    );
+}
+
+fn is_nonblocking(socket: &impl AsRawFd) -> bool {
+    // SAFETY: no pointers.
+    let flags = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_GETFL) };
+    assert!(flags >= 0);
+    flags & libc::O_NONBLOCK != 0
+}
+
+fn shard_of(choice: DriverChoice) -> Shard {
+    let cfg = ShardConfig::default();
+    let chosen = probe::choose(choice, &cfg).unwrap_or_else(|error| panic!("{choice:?}: {error}"));
+    Shard::new(&cfg, &chosen).unwrap_or_else(|error| panic!("{choice:?}: {error}"))
+}
+
+#[test]
+fn processes_of_different_drivers_may_share_a_socket() {
+    use DriverChoice::{Epoll, IoUring};
+    for order in [[Epoll, IoUring], [IoUring, Epoll]] {
+        let tcp = listener();
+        let addr = tcp.local_addr().expect("address");
+        let mut shards = order.map(shard_of);
+        let mut listeners: Vec<Listener> = Vec::new();
+        for shard in &mut shards {
+            let copy = tcp.try_clone().expect("duplicates");
+            listeners.push(shard.handle().listen(copy.into()).expect("listens"));
+            shard.turn(Some(Duration::ZERO));
+        }
+        // Whoever listens last, `accept4` of the other must not block.
+        assert!(is_nonblocking(&tcp), "{order:?}");
+        let accepts =
+            |shards: &[Shard; 2]| shards.each_ref().map(|shard| shard.handle().stats().accepts.get());
+        for n in 0..20 {
+            let _peer = connect(addr);
+            // Each in turn finds that the other was faster.
+            let first = n % 2;
+            let start = std::time::Instant::now();
+            while accepts(&shards).iter().sum::<u64>() <= n as u64 {
+                assert!(start.elapsed() < common::PATIENCE, "nobody accepts");
+                shards[first].turn(Some(Duration::from_millis(1)));
+                shards[1 - first].turn(Some(Duration::from_millis(1)));
+            }
+        }
+        let errors = shards.each_ref().map(|shard| shard.handle().stats().accept_errors.get());
+        assert_eq!(errors, [0, 0], "finding nothing is no error");
+        // The one that is left serves on, without spinning.
+        let [mut a, mut b] = shards;
+        drop(listeners.remove(0));
+        turn_until(&mut a, "it has let go", || true);
+        drop(a);
+        let before = b.handle().stats().accepts.get();
+        let peers: Vec<_> = (0..3).map(|_| connect(addr)).collect();
+        let handle = b.handle();
+        turn_until(&mut b, "it accepts alone", || handle.stats().accepts.get() == before + 3);
+        let turns = handle.stats().cqes.get();
+        for _ in 0..20 {
+            b.turn(Some(Duration::from_millis(1)));
+        }
+        assert!(handle.stats().cqes.get() - turns < 5, "it spins");
+        let stopped = run(&mut b, listeners.remove(0).stop());
+        assert!(stopped.len() >= 3, "{}", stopped.len());
+        drop(peers);
+    }
+}
+
+#[test]
+fn a_socket_whose_flag_somebody_took_away_does_not_block_an_epoll_shard() {
+    let tcp = listener();
+    let addr = tcp.local_addr().expect("address");
+    let copy = tcp.try_clone().expect("duplicates");
+    let (done, finished) = std::sync::mpsc::channel();
+    // On a thread of its own: a shard that blocks in `accept4` fails this test instead of hanging it.
+    std::thread::spawn(move || {
+        let mut shard = shard_of(DriverChoice::Epoll);
+        let mut tcp = shard.handle().listen(tcp.into()).expect("listens");
+        shard.turn(Some(Duration::ZERO));
+        copy.set_nonblocking(false).expect("sets the flag");
+        let _peer = connect(addr);
+        let accepted = run(&mut shard, tcp.accept()).is_ok();
+        copy.set_nonblocking(false).expect("sets the flag");
+        let late = connect(addr);
+        let stopped = run(&mut shard, tcp.stop()).len();
+        drop(late);
+        let _ = done.send((accepted, stopped));
+    });
+    assert_eq!(finished.recv_timeout(common::PATIENCE).expect("it blocks"), (true, 1));
+}
+
+#[test]
+fn what_a_stop_takes_from_the_backlog_is_bounded_and_counted() {
+    both_with(
+        |cfg| cfg.accept_queue_max = 4,
+        |shard| {
+            let handle = shard.handle();
+            let tcp = listener();
+            let addr = tcp.local_addr().expect("address");
+            // Somebody else who shares the socket: what is left is theirs.
+            let other = tcp.try_clone().expect("duplicates");
+            let mut tcp = handle.listen(tcp.into()).expect("listens");
+            tcp.pause();
+            shard.turn(Some(Duration::ZERO));
+            let peers: Vec<_> = (0..12).map(|_| connect(addr)).collect();
+            let taken = run(shard, tcp.stop()).len();
+            assert!((4..=8).contains(&taken), "{taken} of 12");
+            assert_eq!(handle.stats().backlogs_cut.get(), 1);
+            other.set_nonblocking(true).expect("sets the flag");
+            let left = std::iter::from_fn(|| other.accept().ok()).count();
+            assert_eq!(taken + left, peers.len());
         },
     );
 }

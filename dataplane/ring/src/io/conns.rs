@@ -1,6 +1,5 @@
 //! Connections come and go: adopting, connecting, closing.
 
-use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::task::Poll;
 
@@ -10,7 +9,6 @@ use crate::config::RecvMode;
 use crate::error::IoError;
 use crate::exec::NO_TASK;
 use crate::slab::Key;
-use crate::sys;
 use crate::table::{Bits, ConnSlot, Op};
 
 impl Io {
@@ -19,17 +17,10 @@ impl Io {
         if self.down {
             return Err(IoError::Closed);
         }
-        // io_uring waits by itself on blocking descriptors; O_NONBLOCK would make it give up with EAGAIN.
-        sys::set_nonblocking(socket.as_raw_fd(), matches!(self.driver, Driver::Epoll(_)))?;
-        // A connection from before our `listen` has inherited nothing. A Unix socket has no such options.
-        if sys::set_nodelay(socket.as_raw_fd()).is_ok()
-            && let Some(keepalive) = &self.keepalive
-            && !sys::has_keepalive(socket.as_raw_fd())
-        {
-            sys::set_keepalive(socket.as_raw_fd(), keepalive)?;
-        }
+        self.driver.prepare(&socket, self.keepalive.as_ref())?;
+        let fd = socket.as_raw_fd();
         let key = self.insert(socket, mode);
-        if let Err(error) = self.register(key) {
+        if let Err(error) = self.driver.register(key, fd) {
             self.close(key);
             return Err(error.into());
         }
@@ -44,27 +35,13 @@ impl Io {
         self.conns.insert(ConnSlot::new(socket.into_raw_fd(), mode.group()))
     }
 
-    fn register(&mut self, key: Key) -> io::Result<()> {
-        match (&mut self.driver, self.conns.get(key)) {
-            (Driver::Epoll(epoll), Some(slot)) => epoll.register(key, slot.fd),
-            _ => Ok(()),
-        }
-    }
-
     /// Begins to connect; [`Self::poll_connected`] tells how it went.
     pub(crate) fn connect(&mut self, addr: &SockAddr, mode: RecvMode) -> Result<Key, IoError> {
         if self.down {
             return Err(IoError::Closed);
         }
         let raw = addr.to_raw()?;
-        let nonblock = if matches!(self.driver, Driver::Epoll(_)) { libc::SOCK_NONBLOCK } else { 0 };
-        let socket = sys::socket(addr.family(), nonblock)?;
-        if addr.family() != libc::AF_UNIX {
-            sys::set_nodelay(socket.as_raw_fd())?;
-            if let Some(keepalive) = &self.keepalive {
-                sys::set_keepalive(socket.as_raw_fd(), keepalive)?;
-            }
-        }
+        let socket = self.driver.socket_to(addr, self.keepalive.as_ref())?;
         let key = self.insert(socket, mode);
         let mut block = self.pool.take();
         let address = block.address.insert(Box::new(raw));
@@ -136,7 +113,7 @@ impl Io {
         }
         slot.bits.set(Bits::CLOSING);
         (slot.recv_task, slot.send_task) = (NO_TASK, NO_TASK);
-        slot.bytes_sent = self.now_nanos;
+        slot.closing_since_nanos = self.now_nanos;
         if !slot.bits.has(Bits::SENDING | Bits::CONNECTING)
             && let Some(block) = slot.send.take()
         {
@@ -168,9 +145,9 @@ impl Io {
 
     fn cancel_conn(&mut self, key: Key) {
         let Some(slot) = self.conns.get_mut(key) else { return };
+        // Ends also what is still waiting to be submitted.
+        self.driver.shutdown(slot.fd);
         let Driver::Uring(uring) = &mut self.driver else { return };
-        // Ends also what is still waiting to be submitted. One that is not connected yet cannot be shut down.
-        let _ = sys::shutdown(slot.fd, libc::SHUT_RDWR);
         if !slot.bits.has(Bits::CANCEL_FD) {
             slot.bits.set(Bits::CANCEL_FD);
             uring.cancel_fd(key, slot.fd);
@@ -193,11 +170,11 @@ impl Io {
             return;
         }
         let Some(slot) = self.conns.remove(key) else { return };
-        sys::close(slot.fd);
+        self.driver.close(slot.fd);
         if let Some(block) = slot.send {
             self.pool.put(block);
         }
-        self.stats.cancel_latency_max_nanos.raise(self.now_nanos.saturating_sub(slot.bytes_sent));
+        self.stats.cancel_latency_max_nanos.raise(self.now_nanos.saturating_sub(slot.closing_since_nanos));
     }
 
     /// Teardown: ends a connection whose handle may live on.
@@ -221,6 +198,9 @@ impl Io {
             for (group, pinned) in self.groups.filled().zip(std::mem::take(&mut block.pinned)) {
                 group.book().unpin(pinned);
             }
+        }
+        for task in [&mut slot.recv_task, &mut slot.send_task] {
+            self.exec.wake(std::mem::replace(task, NO_TASK));
         }
         if slot.bits.has(Bits::CLOSING) {
             self.try_finish_close(key);

@@ -4,7 +4,6 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::task::Poll;
 
 use super::{Driver, Io};
-use crate::addr::PeerAddr;
 use crate::error::IoError;
 use crate::exec::{Alarm, NO_TASK};
 use crate::listener::Accepted;
@@ -20,16 +19,9 @@ impl Io {
         if self.down {
             return Err(IoError::Closed);
         }
-        let fd = socket.as_raw_fd();
-        sys::set_nonblocking(fd, matches!(self.driver, Driver::Epoll(_)))?;
-        if let Some(keepalive) = &self.keepalive {
-            // What it accepts inherits this. A Unix socket has no such option.
-            let _ = sys::set_keepalive(fd, keepalive);
-        }
         let key = self.listeners.insert(ListenerSlot::new(socket));
-        if let Driver::Epoll(epoll) = &mut self.driver
-            && let Err(error) = epoll.register_listener(key, fd)
-        {
+        let Some(slot) = self.listeners.get(key) else { return Err(IoError::Closed) };
+        if let Err(error) = self.driver.prepare_listener(key, &slot.fd, self.keepalive.as_ref()) {
             self.listeners.remove(key);
             return Err(error.into());
         }
@@ -56,8 +48,9 @@ impl Io {
             return;
         }
         slot.canceling = true;
+        let target = if slot.polling { Op::AcceptPoll } else { Op::Accept };
         match &mut self.driver {
-            Driver::Uring(uring) => uring.cancel(Op::CancelAccept, Op::Accept, key),
+            Driver::Uring(uring) => uring.cancel(Op::CancelAccept, target, key),
             Driver::Epoll(epoll) => epoll.cancel(Op::Accept, key),
             Driver::Down => {}
         }
@@ -79,7 +72,7 @@ impl Io {
         let Some(slot) = self.listeners.get_mut(key) else { return };
         if let (Some(socket), false) = (socket, slot.closing) {
             // A peer that has gone already has no name and is not worth serving.
-            match sys::peer_name(socket.as_raw_fd()).and_then(|raw| PeerAddr::from_raw(&raw)) {
+            match self.driver.peer_of(&socket) {
                 Ok(peer) => {
                     self.stats.accepts.add(1);
                     slot.queue.push_back(Accepted { socket, peer });
@@ -95,16 +88,41 @@ impl Io {
             return;
         }
         (slot.armed, slot.canceling) = (false, false);
-        if event.result < 0 && event.result != -libc::ECANCELED {
-            self.on_accept_error(key, -event.result);
+        let going_on = slot.stop == Stop::No && !slot.closing;
+        match event.result {
+            result if result == -libc::EAGAIN && going_on => return self.poll_for_accept(key),
+            result if result >= 0 || result == -libc::ECANCELED || result == -libc::EAGAIN => {}
+            result => self.on_accept_error(key, -result),
         }
-        self.go_on_accepting(key, event.result >= 0);
+        self.go_on_accepting(key, event.result >= 0 || is_passing(-event.result));
+    }
+
+    /// The listening socket does not block, as somebody who shares it wants: waits until it has something. Kernels
+    /// from before Linux 6.0 end an accept with EAGAIN then.
+    fn poll_for_accept(&mut self, key: Key) {
+        let Some(slot) = self.listeners.get_mut(key) else { return };
+        if self.down || !slot.wants_accept(self.accept_queue_max) {
+            return;
+        }
+        if let Driver::Uring(uring) = &mut self.driver {
+            (slot.armed, slot.polling) = (true, true);
+            uring.accept_poll(key, slot.fd.as_raw_fd());
+        }
+    }
+
+    pub(super) fn on_accept_poll(&mut self, key: Key, result: i32) {
+        let Some(slot) = self.listeners.get_mut(key) else { return };
+        (slot.armed, slot.polling, slot.canceling) = (false, false, false);
+        if result < 0 && result != -libc::ECANCELED {
+            self.on_accept_error(key, -result);
+        }
+        self.go_on_accepting(key, false);
     }
 
     fn on_accept_error(&mut self, key: Key, errno: i32) {
         let Some(slot) = self.listeners.get_mut(key) else { return };
         self.stats.accept_errors.add(1);
-        if matches!(errno, libc::ECONNABORTED | libc::EPROTO | libc::EINTR | libc::EAGAIN | libc::EPERM) {
+        if is_passing(errno) {
             return;
         }
         slot.error = Some(IoError::from_errno(errno));
@@ -134,30 +152,50 @@ impl Io {
         }
     }
 
-    /// Takes what waits in the backlog, without waiting for more.
+    /// Takes what waits in the backlog, without waiting for more: at most as many as a listener may queue. What is
+    /// left then stays with the others who share the socket, or is refused when it is closed.
     fn drain_backlog(&mut self, key: Key) {
         let Some(slot) = self.listeners.get_mut(key) else { return };
         slot.stop = Stop::Draining;
         match &mut self.driver {
-            Driver::Uring(uring) => {
+            Driver::Uring(uring) if slot.drained < self.accept_queue_max => {
+                slot.drained += 1;
                 slot.armed = true;
                 uring.accept_now(key, slot.fd.as_raw_fd());
                 return;
             }
-            Driver::Epoll(_) => {
-                while let Ok(socket) = sys::accept(slot.fd.as_raw_fd()) {
-                    if let Ok(peer) =
-                        sys::peer_name(socket.as_raw_fd()).and_then(|raw| PeerAddr::from_raw(&raw))
-                    {
+            Driver::Uring(_) => self.stats.backlogs_cut.add(1),
+            Driver::Epoll(_) => self.accept_all(key),
+            Driver::Down => {}
+        }
+        let Some(slot) = self.listeners.get_mut(key) else { return };
+        slot.stop = Stop::Done;
+        self.exec.wake(std::mem::replace(&mut slot.task, NO_TASK));
+    }
+
+    /// Empties the backlog by accepts that do not block, for a driver that has no other.
+    fn accept_all(&mut self, key: Key) {
+        let Some(slot) = self.listeners.get_mut(key) else { return };
+        for _ in 0..self.accept_queue_max {
+            let accepted = sys::accept_nonblocking(slot.fd.as_raw_fd());
+            match accepted.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO)) {
+                Ok(socket) => match self.driver.peer_of(&socket) {
+                    Ok(peer) => {
                         self.stats.accepts.add(1);
                         slot.queue.push_back(Accepted { socket, peer });
                     }
+                    Err(_) => self.stats.accept_errors.add(1),
+                },
+                Err(libc::EAGAIN) => return,
+                Err(errno) => {
+                    self.stats.accept_errors.add(1);
+                    if !is_passing(errno) {
+                        return;
+                    }
                 }
             }
-            Driver::Down => {}
         }
-        slot.stop = Stop::Done;
-        self.exec.wake(std::mem::replace(&mut slot.task, NO_TASK));
+        self.stats.backlogs_cut.add(1);
     }
 
     pub(crate) fn on_listener_alarm(&mut self, key: Key) {
@@ -231,5 +269,72 @@ impl Io {
         } else {
             self.go_on_accepting(key, false);
         }
+    }
+}
+
+/// The failure of one connection, or of one attempt, and not of the listener.
+fn is_passing(errno: i32) -> bool {
+    matches!(errno, libc::ECONNABORTED | libc::EPROTO | libc::EINTR | libc::EPERM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{DriverChoice, ShardConfig};
+    use crate::probe;
+    use crate::shard::Shard;
+    use crate::table::user_data;
+    use std::time::Duration;
+
+    #[test]
+    fn an_accept_that_does_not_wait_is_waited_for() {
+        let cfg = ShardConfig::default();
+        let chosen = probe::choose(DriverChoice::IoUring, &cfg).expect("this test needs io_uring");
+        let mut shard = Shard::new(&cfg, &chosen).expect("a shard");
+        let handle = shard.handle();
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let addr = tcp.local_addr().expect("address");
+        let key = handle.with_io(|io| io.listen(tcp.into())).expect("listens");
+        let state = |wanted: (bool, bool)| {
+            handle
+                .with_io(|io| io.listeners.get(key).is_some_and(|slot| (slot.armed, slot.polling) == wanted))
+        };
+        let mut turn_until = |done: &dyn Fn() -> bool| {
+            for _ in 0..1000 {
+                if done() {
+                    return true;
+                }
+                shard.turn(Some(Duration::from_millis(5)));
+            }
+            false
+        };
+        handle.with_io(|io| io.pause_listener(key, true));
+        assert!(turn_until(&|| state((false, false))));
+        // As such a kernel would say it.
+        handle.with_io(|io| {
+            let slot = io.listeners.get_mut(key).expect("the listener");
+            (slot.paused, slot.armed) = (false, true);
+            io.on_accept(
+                key,
+                Event { user_data: user_data(Op::Accept, key), result: -libc::EAGAIN, flags: 0 },
+            );
+        });
+        assert!(state((true, true)), "it must wait, and not ask again and again");
+        let _peer = std::net::TcpStream::connect(addr).expect("connects");
+        assert!(turn_until(&|| handle.stats().accepts.get() == 1));
+        assert_eq!(handle.stats().accept_errors.get(), 0);
+        // The wait can be canceled like the accept.
+        handle.with_io(|io| io.pause_listener(key, true));
+        assert!(turn_until(&|| state((false, false))));
+        handle.with_io(|io| {
+            let slot = io.listeners.get_mut(key).expect("the listener");
+            (slot.paused, slot.armed) = (false, true);
+            io.on_accept(
+                key,
+                Event { user_data: user_data(Op::Accept, key), result: -libc::EAGAIN, flags: 0 },
+            );
+            io.end_listener(key);
+        });
+        assert!(turn_until(&|| handle.with_io(|io| io.listeners.get(key).is_none())));
     }
 }

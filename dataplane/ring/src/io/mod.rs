@@ -3,6 +3,7 @@
 //! It never runs a task: it marks state and pushes wakes. Nothing in it is freed while the kernel may touch it.
 
 mod conns;
+mod driver;
 mod listeners;
 mod recv;
 mod send;
@@ -14,21 +15,14 @@ use std::time::Duration;
 
 use crate::buffers::{GroupId, Groups};
 use crate::config::{KeepAlive, ShardConfig};
-use crate::epoll::{Epoll, Tables};
+use crate::epoll::Tables;
 use crate::exec::Exec;
 use crate::send::Pool;
 use crate::slab::{Key, Slab};
 use crate::stats::RingStats;
-use crate::table::{ConnSlot, Event, ListenerSlot, Op, from_user_data};
-use crate::uring::Uring;
+use crate::table::{Bits, ConnSlot, Event, ListenerSlot, Op, from_user_data};
 
-/// What carries the operations. A simulated one would stand beside these.
-pub(crate) enum Driver {
-    Uring(Box<Uring>),
-    Epoll(Box<Epoll>),
-    /// Torn down: nothing is carried any more.
-    Down,
-}
+pub(crate) use driver::Driver;
 
 pub(crate) struct Io {
     driver: Driver,
@@ -93,11 +87,7 @@ impl Io {
 
     /// Work waits in the driver: the turn must not block.
     pub(crate) fn has_work(&self) -> bool {
-        match &self.driver {
-            Driver::Uring(uring) => uring.has_work(),
-            Driver::Epoll(epoll) => epoll.has_work(),
-            Driver::Down => false,
-        }
+        self.driver.has_work()
     }
 
     /// Submits, waits and takes completions out of the driver.
@@ -132,6 +122,7 @@ impl Io {
                 Op::Send => self.on_sent(key, event.result),
                 Op::Connect => self.on_connected(key, event.result),
                 Op::Accept => self.on_accept(key, event),
+                Op::AcceptPoll => self.on_accept_poll(key, event.result),
                 Op::Wake => self.on_wake(event),
                 Op::CancelFd => self.on_canceled_fd(key, event.result),
                 Op::CancelRecv => self.on_canceled_recv(key, event.result),
@@ -181,10 +172,7 @@ impl Io {
 
     /// Operations that the kernel has not finished.
     pub(crate) fn in_flight(&self) -> u32 {
-        match &self.driver {
-            Driver::Uring(uring) => uring.in_flight(),
-            Driver::Epoll(_) | Driver::Down => 0,
-        }
+        self.driver.in_flight()
     }
 
     /// Ends the driver. What the kernel still uses is leaked, never freed.
@@ -199,24 +187,27 @@ impl Io {
         }
         uring.abandon();
         for key in self.conns.keys() {
-            if let Some(slot) = self.conns.get_mut(key) {
+            if let Some(slot) = self.conns.get_mut(key)
+                && slot.bits.has(Bits::SENDING | Bits::CONNECTING)
+            {
                 std::mem::forget(slot.send.take());
             }
         }
+        self.reap_after_teardown();
     }
 
-    /// Nothing is in flight: slots whose handle is gone can go.
+    /// Nothing is in flight that could be told of: slots whose handle is gone can go.
     fn reap_after_teardown(&mut self) {
         for key in self.conns.keys() {
             self.settle_after_teardown(key);
+        }
+        for key in self.listeners.keys() {
+            self.listeners.remove(key);
         }
     }
 
     /// The ring's descriptor, for tests of what the kernel still holds.
     pub(crate) fn ring_fd(&self) -> Option<i32> {
-        match &self.driver {
-            Driver::Uring(uring) => Some(uring.ring_fd()),
-            Driver::Epoll(_) | Driver::Down => None,
-        }
+        self.driver.ring_fd()
     }
 }

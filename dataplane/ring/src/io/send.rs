@@ -9,7 +9,6 @@ use crate::exec::NO_TASK;
 use crate::send::{Block, SendList, Sent};
 use crate::slab::Key;
 use crate::stats::RingStats;
-use crate::sys;
 use crate::table::{Bits, ConnSlot, Op};
 
 impl Io {
@@ -114,8 +113,7 @@ impl Io {
             }
         }
         if slot.bits.take(Bits::SHUT_AFTER) {
-            // A connection that is gone already needs no half-close.
-            let _ = sys::shutdown(slot.fd, libc::SHUT_WR);
+            self.driver.shutdown_write(slot.fd);
         }
         self.exec.wake(std::mem::replace(&mut slot.send_task, NO_TASK));
     }
@@ -191,8 +189,7 @@ impl Io {
         if slot.bits.has(Bits::SENDING) {
             slot.bits.set(Bits::SHUT_AFTER);
         } else {
-            // A connection that is gone already needs no half-close.
-            let _ = sys::shutdown(slot.fd, libc::SHUT_WR);
+            self.driver.shutdown_write(slot.fd);
         }
     }
 }
