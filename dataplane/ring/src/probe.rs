@@ -110,20 +110,21 @@ fn remedy(errno: i32) -> &'static str {
 }
 
 fn probe(cfg: &ShardConfig) -> Result<Chosen, FallbackReason> {
-    let flags = accepted_flags(cfg)?;
+    let flags = accepted_flags(|flags| build(flags, cfg.sq_entries, cfg.cq_entries).map(drop))?;
     // Without the credit first: that must work. Each on a ring of its own, so that none sees the other's leftovers.
     exercise(cfg, flags, false)?;
     let recv_credit = exercise(cfg, flags, true).is_ok();
     Ok(Chosen { kind: DriverKind::IoUring, flags, recv_credit, fallback: None })
 }
 
-/// The setup flags that the kernel takes, after giving up those that it does not know, newest first.
-fn accepted_flags(cfg: &ShardConfig) -> Result<u32, FallbackReason> {
+/// The setup flags that the kernel takes: `build` tries them, and those that it does not know are given up, newest
+/// first.
+fn accepted_flags(mut build: impl FnMut(u32) -> io::Result<()>) -> Result<u32, FallbackReason> {
     let mut flags = setup::ALL;
     let mut order = setup::ORDER.iter();
     loop {
-        match build(flags, cfg.sq_entries, cfg.cq_entries) {
-            Ok(_) => return Ok(flags),
+        match build(flags) {
+            Ok(()) => return Ok(flags),
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => match order.next() {
                 Some(flag) => flags &= !flag,
                 None => return Err(FallbackReason::new("set up a ring", libc::EINVAL)),
@@ -218,5 +219,57 @@ fn exercise_group(trial: &mut Trial, group: GroupId, credit: bool) -> Result<(),
         (result, _) if result < 0 => Err(FallbackReason::new(CANCEL, -result)),
         (_, result) if result == -libc::ECANCELED => Ok(()),
         _ => Err(FallbackReason::new(CANCEL, 0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use setup::{ALL, COOP_TASKRUN, DEFER_TASKRUN, NO_SQARRAY, SINGLE_ISSUER, SUBMIT_ALL, TASKRUN_FLAG};
+
+    /// A kernel that refuses what it does not know, and what lacks the flag that it needs, as Linux does.
+    fn kernel(known: u32) -> impl FnMut(u32) -> io::Result<()> {
+        move |flags| {
+            let has = |flag| flags & flag != 0;
+            let fine = flags & !known == 0
+                && (!has(DEFER_TASKRUN) || has(SINGLE_ISSUER))
+                && (!has(TASKRUN_FLAG) || has(COOP_TASKRUN | DEFER_TASKRUN));
+            if fine { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EINVAL)) }
+        }
+    }
+
+    #[test]
+    fn each_kernel_gets_all_the_flags_that_it_knows() {
+        let since_5_18 = SUBMIT_ALL;
+        let since_5_19 = since_5_18 | COOP_TASKRUN | TASKRUN_FLAG;
+        let since_6_0 = since_5_19 | SINGLE_ISSUER;
+        let since_6_1 = since_6_0 | DEFER_TASKRUN;
+        assert_eq!(since_6_1 | NO_SQARRAY, ALL);
+        for known in [0, since_5_18, since_5_19, since_6_0, since_6_1, ALL] {
+            assert_eq!(accepted_flags(kernel(known)).expect("a ring"), known, "{known:#x}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_about_flags_is_not_tried_again() {
+        let mut tries = 0;
+        let refused = accepted_flags(|_| {
+            tries += 1;
+            Err(io::Error::from_raw_os_error(libc::EPERM))
+        });
+        assert_eq!((refused.expect_err("refused").errno, tries), (libc::EPERM, 1));
+        let refused = accepted_flags(|_| Err(io::Error::from_raw_os_error(libc::EINVAL)));
+        assert_eq!(refused.expect_err("knows nothing").errno, libc::EINVAL);
+    }
+
+    #[test]
+    fn this_kernel_takes_each_set_of_flags_that_an_older_one_would_get() {
+        let mut flags = ALL;
+        for flag in setup::ORDER {
+            build(flags, 8, 16).unwrap_or_else(|error| panic!("{flags:#x}: {error}"));
+            flags &= !flag;
+        }
+        assert_eq!(flags, 0);
+        build(flags, 8, 16).expect("a ring without flags");
     }
 }

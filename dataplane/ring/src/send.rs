@@ -392,3 +392,98 @@ pub struct Sent {
     /// Whether all of it was handed to the kernel.
     pub result: Result<(), IoError>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list() -> SendList {
+        SendList::new(&Rc::new(Pool::default()))
+    }
+
+    fn long(byte: u8) -> Vec<u8> {
+        vec![byte; COPY_BYTES_MAX + 1]
+    }
+
+    /// Sends like a kernel that takes at most `n` bytes at once; returns what it got and how often it was asked.
+    fn send(block: &mut Block, n: usize) -> (Vec<u8>, usize) {
+        let (mut all, mut times) = (Vec::new(), 0);
+        while block.prepare() > 0 {
+            times += 1;
+            let pieces: Vec<(*const u8, usize)> = match block.single() {
+                Some(one) => vec![one],
+                None => block.vectors.iter().map(|v| (v.iov_base.cast_const().cast(), v.iov_len)).collect(),
+            };
+            assert_eq!(pieces.iter().map(|(_, len)| len).sum::<usize>(), block.submitted);
+            let mut taken = 0;
+            for (at, len) in pieces {
+                let len = len.min(n - taken);
+                // SAFETY: a piece of memory that the block owns.
+                all.extend_from_slice(unsafe { std::slice::from_raw_parts(at, len) });
+                taken += len;
+            }
+            block.done += taken;
+            if block.is_done_with(taken) {
+                break;
+            }
+        }
+        assert_eq!(block.prepare(), 0, "done means done");
+        (all, times)
+    }
+
+    #[test]
+    fn every_list_is_sent_whole_however_little_is_taken_at_once() {
+        for n in [1, 7, 1000, usize::MAX] {
+            let mut plain = list();
+            plain.push_bytes(b"a head");
+            plain.head_mut().extend_from_slice(b" and more");
+            let mut mixed = list();
+            mixed.push_owned(long(b'1'));
+            mixed.push_bytes(b"between");
+            mixed.push_owned(long(b'2'));
+            mixed.push_bytes(b"the end");
+            for mut list in [plain, mixed, list()] {
+                let expected = list.to_vec();
+                assert_eq!(list.len(), expected.len());
+                assert!(send(&mut list.into_block(), n).0 == expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_of_more_pieces_than_a_send_takes_is_continued() {
+        let mut many = list();
+        for n in 0..2 * VECTORS_MAX {
+            many.push_owned(long(n as u8));
+        }
+        let expected = many.to_vec();
+        let (got, times) = send(&mut many.into_block(), usize::MAX);
+        assert!(got == expected);
+        assert_eq!(times, 2);
+    }
+
+    #[test]
+    fn a_replay_sends_the_same_again() {
+        let mut list = list();
+        list.push_bytes(b"first");
+        let mut block = list.into_block();
+        assert_eq!(send(&mut block, 2).0, b"first");
+        block.done = 0;
+        assert_eq!(send(&mut block, usize::MAX).0, b"first");
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    fn a_head_that_is_changed_behind_a_longer_piece_is_found_out() {
+        let change = |change: fn(&mut Vec<u8>)| {
+            let mut list = list();
+            list.push_bytes(b"head");
+            list.push_owned(long(b'x'));
+            change(list.head_mut());
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| list.to_vec())).is_ok()
+        };
+        assert!(change(|head| head.extend_from_slice(b"more")));
+        assert!(!change(|head| head[0] = b'H'));
+        assert!(!change(|head| head.truncate(2)));
+    }
+}

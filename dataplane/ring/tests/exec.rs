@@ -6,11 +6,13 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io::Read;
 use std::rc::Rc;
-use std::task::Poll;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use common::{both, both_configured, both_with, list, pair, pattern, recv_exact, run, turn_until};
-use erlmcp_ring::{IoError, RecvMode, Shard, TasksFull, lane};
+use erlmcp_ring::{DriverKind, IoError, RecvMode, Shard, TasksFull, lane};
 
 #[test]
 fn lanes_wake_a_sleeping_shard_and_a_tokio_task() {
@@ -267,4 +269,137 @@ fn dropping_a_future_at_any_turn_leaves_nothing() {
             assert_eq!(handle.leases_out(), [0, 0]);
         });
     }
+}
+
+#[test]
+fn a_shard_that_may_not_wait_leaks_what_is_in_flight_and_ends() {
+    both_configured(
+        |cfg| cfg.teardown_wait = Duration::ZERO,
+        |cfg, chosen| {
+            let mut shard = Shard::new(cfg, chosen).expect("a shard");
+            let handle = shard.handle();
+            let (conn, mut peer) = pair(&handle, RecvMode::Large);
+            let (dropped, mut other) = pair(&handle, RecvMode::Small);
+            let tcp = handle.listen(common::listener().into()).expect("listens");
+            let mut out = handle.send_list();
+            out.push_owned(pattern(16 << 20, 3));
+            conn.start_send(out);
+            shard.turn(Some(Duration::ZERO));
+            drop(dropped);
+            drop(shard);
+            let leaked = handle.stats().leaked_ops.get();
+            match handle.driver() {
+                // At least two receives, the send, the accept and the wake.
+                DriverKind::IoUring => assert!(leaked >= 5, "{leaked}"),
+                DriverKind::Epoll => assert_eq!(leaked, 0),
+            }
+            // Nobody waits for what will never be told, and all descriptors are closed.
+            assert!(matches!(conn.poll_sent(), Poll::Ready(sent) if sent.result == Err(IoError::Closed)));
+            assert!(matches!(conn.poll_recv(), Poll::Ready(Err(_) | Ok(None))));
+            drop(conn);
+            drop(tcp);
+            for peer in [&mut peer, &mut other] {
+                let mut rest = Vec::new();
+                let _ = peer.read_to_end(&mut rest);
+            }
+        },
+    );
+}
+
+#[test]
+fn wakes_from_many_threads_reach_a_shard_that_sleeps() {
+    const THREADS: usize = 4;
+    const ROUNDS: u32 = 2000;
+    both(|shard| {
+        let handle = shard.handle();
+        // Each thread and its task take turns: the thread raises the count and wakes, the task sees it and answers.
+        let rooms: Vec<_> = (0..THREADS).map(|_| Arc::new(Room::default())).collect();
+        for room in &rooms {
+            let room = Arc::clone(room);
+            let task = poll_fn(move |cx| {
+                *room.waker.lock().expect("lock") = Some(cx.waker().clone());
+                let asked = room.asked.load(Ordering::Acquire);
+                room.answered.store(asked, Ordering::Release);
+                if asked == ROUNDS { Poll::Ready(()) } else { Poll::Pending }
+            });
+            handle.spawn(task).expect("spawns");
+        }
+        let stopper = handle.stopper();
+        let threads: Vec<_> =
+            rooms.into_iter().map(|room| std::thread::spawn(move || room.ask(ROUNDS))).collect();
+        let watch = std::thread::spawn(move || {
+            let asked: Vec<bool> = threads.into_iter().map(|thread| thread.join().unwrap_or(false)).collect();
+            stopper.stop();
+            asked
+        });
+        shard.run();
+        assert_eq!(watch.join().expect("joins"), [true; THREADS], "a wake was lost");
+        assert!(handle.stats().wakes_sent.get() > 0, "the shard slept");
+    });
+}
+
+#[derive(Default)]
+struct Room {
+    asked: AtomicU32,
+    answered: AtomicU32,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Room {
+    /// Asks `rounds` times, each time after the answer; false if one does not come.
+    fn ask(&self, rounds: u32) -> bool {
+        for round in 1..=rounds {
+            self.asked.store(round, Ordering::Release);
+            if let Ok(waker) = self.waker.lock()
+                && let Some(waker) = &*waker
+            {
+                waker.wake_by_ref();
+            }
+            let start = Instant::now();
+            while self.answered.load(Ordering::Acquire) < round {
+                if start.elapsed() > common::PATIENCE {
+                    return false;
+                }
+                std::thread::yield_now();
+            }
+        }
+        true
+    }
+}
+
+#[test]
+fn a_stopper_ends_a_shard_that_sleeps_and_one_that_has_not_begun() {
+    both_configured(
+        |_| (),
+        |cfg, chosen| {
+            for sleeps in [true, false] {
+                let (cfg, chosen) = (cfg.clone(), chosen.clone());
+                let (ready, stoppers) = std::sync::mpsc::channel();
+                let (stopped, go) = std::sync::mpsc::channel::<()>();
+                let (done, ended) = std::sync::mpsc::channel();
+                std::thread::spawn(move || {
+                    let mut shard = Shard::new(&cfg, &chosen).expect("a shard");
+                    let handle = shard.handle();
+                    let _ = ready.send((handle.stopper(), handle.stats_page()));
+                    if !sleeps {
+                        let _ = go.recv();
+                    }
+                    shard.run();
+                    let _ = done.send(handle.stats().turns.get());
+                });
+                let (stopper, page) = stoppers.recv().expect("started");
+                let start = Instant::now();
+                while sleeps && page.turns.get() == 0 {
+                    assert!(start.elapsed() < common::PATIENCE);
+                    std::thread::yield_now();
+                }
+                stopper.clone().stop();
+                let _ = stopped.send(());
+                let turns = ended.recv_timeout(common::PATIENCE).expect("it does not stop");
+                assert!(turns <= 3, "{turns} turns");
+                // Harmless afterwards.
+                stopper.stop();
+            }
+        },
+    );
 }
