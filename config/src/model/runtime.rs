@@ -281,7 +281,7 @@ const BUFFERS: &[Field] = &[
     def(
         "receive_window",
         Shape::Bytes { min: 4096, max: 1 << 26 },
-        "128KiB",
+        "512KiB",
         "bytes that a connection may hold",
     ),
 ];

@@ -309,12 +309,12 @@ mod tests {
         let config = config(&[
             ("runtime.buffers.small", "{count: 64, size: 2KiB}"),
             ("runtime.buffers.large", "{count: 16, size: 16KiB}"),
-            ("runtime.buffers.receive_window", "128KiB"),
+            ("runtime.buffers.receive_window", "256KiB"),
         ]);
         let ring = ring_config(&config.runtime.buffers);
         assert_eq!((ring.small.count, ring.small.size), (64, 2048));
         assert_eq!((ring.large.count, ring.large.size), (16, 16384));
-        assert_eq!(ring.recv_window_bytes, 128 * 1024);
+        assert_eq!(ring.recv_window_bytes, 256 * 1024);
         for (word, kinds) in [
             ("epoll", &[DriverChoice::Epoll][..]),
             ("io_uring", &[DriverChoice::IoUring]),

@@ -165,7 +165,7 @@ impl Default for ShardConfig {
             large: GroupConfig { count: 64, size: 32768 },
             sq_entries: 1024,
             cq_entries: 16384,
-            recv_window_bytes: 128 * 1024,
+            recv_window_bytes: 512 * 1024,
             recv_leases_max: 32,
             tasks_max: 1 << 20,
             tasks_per_turn_max: 4096,
