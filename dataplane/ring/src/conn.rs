@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 use crate::addr::PeerAddr;
 use crate::config::RecvMode;
 use crate::error::IoError;
+use crate::handle::Handle;
 use crate::lease::Lease;
 use crate::send::{SendList, Sent};
-use crate::shard::Handle;
 use crate::slab::Key;
 use crate::sys;
 

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use crate::addr::PeerAddr;
 use crate::error::IoError;
-use crate::shard::Handle;
+use crate::handle::Handle;
 use crate::slab::Key;
 
 /// An accepted socket before anything was read from it: it may go to another shard.

@@ -1,4 +1,5 @@
 //! Silent peers: every TCP connection of a shard, wherever it comes from, is probed by the kernel on both drivers.
+#![expect(clippy::expect_used, reason = "a failed expectation is a failed test")]
 
 mod common;
 

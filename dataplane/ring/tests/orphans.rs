@@ -1,6 +1,7 @@
 //! Futures that are dropped before they are done, at every point where they wait, on both drivers: no descriptor, no
 //! slot, no buffer and no task is left, and what comes late is thrown away. Descriptors are counted, hence one test
 //! at a time.
+#![expect(clippy::expect_used, reason = "a failed expectation is a failed test")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Connections that nobody reads, and tasks that hold on to what they got, far more than there are buffers: whoever
 //! does read goes on, on both drivers, within bounded memory.
+#![expect(clippy::expect_used, reason = "a failed expectation is a failed test")]
 
 mod common;
 
