@@ -262,8 +262,8 @@ pub(crate) struct Group {
     book: Book,
     memory: Memory,
     size: u32,
-    /// Bytes of each buffer that are offered now: all, or fewer while buffers are scarce.
-    offered: Cell<u32>,
+    /// Bytes that one connection may have queued while nothing but the reserve is left.
+    share: Cell<u32>,
     ring: Option<BufferRing>,
 }
 
@@ -287,7 +287,7 @@ impl Group {
         };
         let memory = Memory::Mapped { mapping, stride };
         let (book, size) = (Book::new(config.count), config.size);
-        Ok(Self { id, book, memory, size, offered: Cell::new(size), ring })
+        Ok(Self { id, book, memory, size, share: Cell::new(u32::MAX), ring })
     }
 
     /// The group that takes copies when another one runs short, so that connections that nobody reads, or whose
@@ -295,7 +295,7 @@ impl Group {
     fn heap() -> Self {
         let memory = Memory::Heap(Heap::new());
         let (book, size) = (Book::new(0), u32::MAX);
-        Self { id: GroupId::Heap, book, memory, size, offered: Cell::new(size), ring: None }
+        Self { id: GroupId::Heap, book, memory, size, share: Cell::new(u32::MAX), ring: None }
     }
 
     pub(crate) fn id(&self) -> GroupId {
@@ -310,13 +310,19 @@ impl Group {
         self.size
     }
 
-    /// How much of a buffer the next receives may fill.
-    pub(crate) fn offer(&self, bytes: u32) {
-        self.offered.set(bytes.min(self.size));
+    /// While nothing but the reserve is left: the bytes that one connection may have queued. `u32::MAX` otherwise.
+    #[inline]
+    pub(crate) fn share(&self) -> u32 {
+        self.share.get()
     }
 
+    pub(crate) fn set_share(&self, bytes: u32) {
+        self.share.set(bytes);
+    }
+
+    /// How much of a buffer the next receives may fill: no more than a share.
     pub(crate) fn offered(&self) -> u32 {
-        self.offered.get()
+        self.share.get().min(self.size)
     }
 
     /// Address and number of the entries to register.
@@ -408,7 +414,7 @@ impl Group {
             // SAFETY: behind the tail lies nothing that the kernel reads: at most `count` buffers exist, each once.
             let entry = unsafe { &mut *entry };
             entry.set_addr(self.at(bid) as u64);
-            entry.set_len(self.offered.get());
+            entry.set_len(self.offered());
             entry.set_bid(bid);
             ring.tail.set(tail.wrapping_add(1));
         }

@@ -136,7 +136,7 @@ pub struct ShardConfig {
     pub cq_entries: u32,
     /// Bytes that a connection may have received and not yet taken.
     pub recv_window_bytes: u32,
-    /// Small buffers that one connection may hold in its queue (large ones: an eighth of the group, at least 4).
+    /// Buffers that one connection may hold in its queue; never more than a quarter of their group.
     pub recv_leases_max: u16,
     /// Tasks that may exist at once.
     pub tasks_max: u32,

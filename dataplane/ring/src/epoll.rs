@@ -221,8 +221,8 @@ impl Epoll {
         self.recvs = list;
     }
 
-    /// Reads until short, until the window or the number of leases is full, or until there is no buffer; a single
-    /// piece while buffers are scarce.
+    /// Reads until short, until the window, the number of leases or, while buffers are scarce, the share is full, or
+    /// until there is no buffer.
     fn receive(&self, key: Key, slot: &mut ConnSlot, events: &mut Vec<Event>) {
         let data = user_data(Op::Recv, key);
         let id = slot.armed_group();
@@ -260,7 +260,8 @@ impl Epoll {
             if drained {
                 slot.bits.clear(Bits::READABLE);
             }
-            let full = short || bytes >= self.window || count >= self.leases_max[id.index()];
+            let window = if short { self.window.min(group.share()) } else { self.window };
+            let full = bytes >= window || count >= self.leases_max[id.index()];
             let more = if full { 0 } else { F_MORE };
             events.push(Event {
                 user_data: data,

@@ -125,6 +125,33 @@ impl Bits {
     /// Is in the list of those that go on receiving once buffers are no longer scarce.
     pub(crate) const PARKED: u32 = 1 << 23;
 
+    const ALL: [u32; 24] = [
+        Self::ARMED,
+        Self::ARMED_LARGE,
+        Self::CANCELING,
+        Self::WANT_LARGE,
+        Self::STARVED,
+        Self::EOF,
+        Self::SENDING,
+        Self::NOWAIT,
+        Self::SEND_EXPIRED,
+        Self::SENT,
+        Self::SHUT_AFTER,
+        Self::CONNECTING,
+        Self::CONNECT_EXPIRED,
+        Self::CONNECTED,
+        Self::CLOSING,
+        Self::CANCEL_FD,
+        Self::ACTIVE,
+        Self::READABLE,
+        Self::HANGUP,
+        Self::IN_RECV_LIST,
+        Self::IN_SEND_LIST,
+        Self::WAIT_WRITE,
+        Self::RELEASED,
+        Self::PARKED,
+    ];
+
     #[inline]
     pub(crate) const fn has(self, bits: u32) -> bool {
         self.0 & bits != 0
@@ -147,6 +174,16 @@ impl Bits {
         had
     }
 }
+
+/// Two states that share a bit are a bug that no test of one of them shows.
+const _: () = {
+    let (mut seen, mut i) = (0, 0);
+    while i < Bits::ALL.len() {
+        assert!(Bits::ALL[i].is_power_of_two() && seen & Bits::ALL[i] == 0);
+        seen |= Bits::ALL[i];
+        i += 1;
+    }
+};
 
 /// Received buffers that their owner has not taken yet, linked through the books of their groups.
 #[derive(Clone, Copy)]

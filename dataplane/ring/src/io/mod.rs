@@ -32,8 +32,6 @@ pub(crate) struct Io {
     /// that have something queued and go on only when buffers are no longer scarce.
     starved: [VecDeque<Key>; 2],
     parked: [VecDeque<Key>; 2],
-    /// Bytes that one connection may have on the heap while buffers are scarce.
-    heap_share: u32,
     groups: Groups,
     pool: Rc<Pool>,
     exec: Rc<Exec>,
@@ -69,7 +67,6 @@ impl Io {
             listeners: Slab::new(),
             starved: [VecDeque::new(), VecDeque::new()],
             parked: [VecDeque::new(), VecDeque::new()],
-            heap_share: u32::MAX,
             groups,
             pool,
             exec,

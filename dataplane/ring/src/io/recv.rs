@@ -15,8 +15,8 @@ use crate::table::{Bits, ConnSlot, Event, Op};
 
 /// Shares of the heap per connection: one that runs before it can be stopped may take several.
 const HEAP_SHARES_PER_CONN: usize = 4;
-/// What a buffer offers at least, bytes.
-const OFFER_BYTES_MIN: usize = 64;
+/// What a share is at least, bytes.
+const SHARE_BYTES_MIN: usize = 64;
 
 impl Io {
     /// Arms the receive if it should be armed; afterwards it is armed, waits for buffers, has ended, or has enough
@@ -34,7 +34,9 @@ impl Io {
         }
         let group = &self.groups[id];
         let (available, scarce) = (group.book().available(), group.book().is_scarce());
-        if scarce && count > 0 {
+        let share = if scarce { group.share() } else { u32::MAX };
+        // No room for another buffer within its share: it waits until it has been read.
+        if count > 0 && queued.saturating_add(group.size()) > share {
             return self.park(key);
         }
         if available == 0 {
@@ -46,12 +48,13 @@ impl Io {
             slot.bits.set(Bits::ARMED_LARGE);
         }
         match &mut self.driver {
-            Driver::Uring(uring) if scarce => uring.recv_once(key, slot.fd, id),
+            // A share of a buffer or two is not worth more than one receive, which cannot take more than one.
+            Driver::Uring(uring) if share / 2 < group.size() => uring.recv_once(key, slot.fd, id),
             Driver::Uring(uring) => {
                 // One connection gets at most a quarter of what is left, so that a few that nobody reads cannot
                 // take all.
-                let share = (available / 4).max(1).saturating_mul(group.size());
-                uring.recv(key, slot.fd, id, (self.window - queued).min(share));
+                let quarter = (available / 4).max(1).saturating_mul(group.size());
+                uring.recv(key, slot.fd, id, quarter.min(share - queued).min(self.window - queued));
             }
             Driver::Epoll(epoll) => epoll.recv(key, slot),
             Driver::Down => slot.bits.clear(Bits::ARMED),
@@ -119,7 +122,7 @@ impl Io {
         if !event.more() {
             return self.on_recv_end(key, event.result);
         }
-        let share = if group.book().is_scarce() { self.heap_share } else { u32::MAX };
+        let share = if group.book().is_scarce() { group.share() } else { u32::MAX };
         let over = slot.queue.bytes() > self.window.min(share)
             || slot.queue.count() >= self.leases_max[armed.index()];
         if over && !closing && !slot.bits.has(Bits::CANCELING) {
@@ -164,17 +167,17 @@ impl Io {
     }
 
     /// Divides what the heap still has among the connections, for as long as buffers are scarce. Each takes a
-    /// fraction of what is left, so that no number of them uses it up; a buffer offers no more than that share.
+    /// fraction of what is left, so that no number of them uses it up.
     pub(super) fn share_what_is_left(&mut self) {
-        let scarce = self.groups.filled().any(|group| group.book().is_scarce());
-        if scarce {
-            let left = HEAP_BYTES_MAX.saturating_sub(self.groups.heap_used());
-            let share = left / HEAP_SHARES_PER_CONN / self.conns.len().max(1) as usize;
-            let share = share.saturating_sub(HEAP_OVERHEAD_BYTES).max(OFFER_BYTES_MIN);
-            self.heap_share = u32::try_from(share).unwrap_or(u32::MAX);
-        }
         for group in self.groups.filled() {
-            group.offer(if group.book().is_scarce() { self.heap_share } else { u32::MAX });
+            group.set_share(if group.book().is_scarce() {
+                let left = HEAP_BYTES_MAX.saturating_sub(self.groups.heap_used());
+                let share = left / HEAP_SHARES_PER_CONN / self.conns.len().max(1) as usize;
+                let share = share.saturating_sub(HEAP_OVERHEAD_BYTES).max(SHARE_BYTES_MIN);
+                u32::try_from(share).unwrap_or(u32::MAX)
+            } else {
+                u32::MAX
+            });
         }
     }
 
