@@ -284,6 +284,7 @@ impl Http1 {
         };
         if !is_head {
             self.out_list().push_bytes(body.as_bytes());
+            self.note.bytes_out += body.len() as u64;
         }
         self.flush_own(state).await
     }

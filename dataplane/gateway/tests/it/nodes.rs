@@ -578,15 +578,22 @@ fn the_access_log_tells_each_exchange_once() {
             while let Ok(batch) = feed.full.try_recv() {
                 lines.extend(batch.iter().map(|one| {
                     format!(
-                        "{} {} {} {} {} {}",
-                        one.request_id, one.method, one.path, one.status, one.rpc_method, one.bytes_in
+                        "{} {} {} {} {} {} {}",
+                        one.request_id,
+                        one.method,
+                        one.path,
+                        one.status,
+                        one.rpc_method,
+                        one.bytes_in,
+                        one.bytes_out
                     )
                 }));
             }
             lines.len() >= 2
         });
-        assert_eq!(lines[0], "id-7 POST /mcp?a=1 200 ping 40");
-        assert!(lines[1].ends_with(" GET /a/../b 400  0"), "{}", lines[1]);
+        assert_eq!(lines[0], "id-7 POST /mcp?a=1 200 ping 40 40");
+        assert!(lines[1].contains(" GET /a/../b 400  0 "), "{}", lines[1]);
+        assert!(!lines[1].ends_with(" 0"), "the refusal's body is counted: {}", lines[1]);
         gateway.end();
     });
 }
