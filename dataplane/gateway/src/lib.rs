@@ -13,6 +13,13 @@
 //!   cancellation, and HTTP/1.1 clients do not half-close.
 //! - `Upgrade` is not passed on yet, so a node can never answer 101.
 //! - `Expect: 100-continue` is answered by the gateway when a node was picked, and not passed on.
+//! - Bodies whose length is told and at most 64 KiB are gathered before a node's connection is taken, so that a slow
+//!   client holds no place; longer and chunked ones stream.
+//! - The end of a reply up to 16 KiB is sent without waiting for it: a request is polled twice, not four times.
+//! - A stalled client is one whose kernel acknowledges nothing for one to two write timeouts; a slow one is served.
+//! - `Forwarded` and `X-Forwarded-*` of a peer that is not trusted are dropped, whatever they say.
+//! - Lingering that did not help ends in a reset: a plain close can leave a client writing into a shut window for as
+//!   long as the kernel remembers the connection.
 #![forbid(unsafe_code)]
 
 mod access;
