@@ -2,7 +2,7 @@
 //!
 //! What it costs is what any proxy of this kind pays to the kernel. It heads each request and reply through `httparse`
 //! and hands the bytes on as they came. Never use it for anything but measuring: it has no limits and no errors.
-//! Usage: `floor LISTEN UPSTREAM`.
+//! Connections go to the upstreams in turn. Usage: `floor LISTEN UPSTREAM...`.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -16,19 +16,22 @@ const BACKLOG: u32 = 4096;
 const HEADERS_MAX: usize = 32;
 
 fn main() -> io::Result<()> {
-    let usage = || io::Error::new(io::ErrorKind::InvalidInput, "usage: floor LISTEN UPSTREAM");
-    let mut args = std::env::args().skip(1).map(|arg| arg.parse::<SocketAddr>());
-    let (Some(Ok(listen)), Some(Ok(upstream)), None) = (args.next(), args.next(), args.next()) else {
+    let usage = || io::Error::new(io::ErrorKind::InvalidInput, "usage: floor LISTEN UPSTREAM...");
+    let addrs = std::env::args().skip(1).map(|arg| arg.parse::<SocketAddr>());
+    let addrs = addrs.collect::<Result<Vec<_>, _>>().map_err(|_| usage())?;
+    let Some((listen, upstreams)) = addrs.split_first().filter(|(_, upstreams)| !upstreams.is_empty()) else {
         return Err(usage());
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, serve(listen, upstream))
+    tokio::task::LocalSet::new().block_on(&runtime, serve(*listen, upstreams))
 }
 
-async fn serve(listen: SocketAddr, upstream: SocketAddr) -> io::Result<()> {
+async fn serve(listen: SocketAddr, upstreams: &[SocketAddr]) -> io::Result<()> {
     let listener = bind(listen)?;
+    let mut turn = upstreams.iter().copied().cycle();
     loop {
         let (client, _) = listener.accept().await?;
+        let Some(upstream) = turn.next() else { return Ok(()) };
         tokio::task::spawn_local(async move {
             // An error is the end of one connection; there is nobody to tell.
             let _ = forward(client, upstream).await;

@@ -25,14 +25,17 @@ pub struct Setting<'a> {
     pub access_log: bool,
 }
 
-/// The bare forwarder (`floor`), before the first upstream.
+/// The bare forwarder (`floor`); its connections go to the upstreams in turn.
 ///
 /// # Errors
 /// When there is no free port or no upstream.
 pub fn floor(setting: &Setting<'_>, program: &Path) -> io::Result<Candidate> {
     let addr = free_addr()?;
-    let upstream = setting.upstreams.first().ok_or(io::ErrorKind::InvalidInput)?;
-    let server = ServerSpec::new(program).arg(addr.to_string()).arg(upstream.to_string()).cpus(setting.cpu);
+    if setting.upstreams.is_empty() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let server = ServerSpec::new(program).arg(addr.to_string()).cpus(setting.cpu);
+    let server = setting.upstreams.iter().fold(server, |server, upstream| server.arg(upstream.to_string()));
     Ok(Candidate { name: "floor".into(), server, addr })
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct AccessLog {
     batch: RefCell<Option<AccessBatch>>,
     full: lane::Sender<AccessBatch>,
     empty: RefCell<lane::Receiver<AccessBatch>>,
+    /// Empty batches that came back, the latest on top: its memory is the likeliest to be in the cache still.
+    spare: RefCell<Vec<AccessBatch>>,
     pending: Cell<bool>,
     /// The task that flushes, while it waits for a record.
     flusher: Cell<Option<TaskRef>>,
@@ -30,6 +32,7 @@ impl AccessLog {
             batch: RefCell::new(None),
             full,
             empty: RefCell::new(empty),
+            spare: RefCell::new(Vec::new()),
             pending: Cell::new(false),
             flusher: Cell::new(None),
             ring,
@@ -40,7 +43,7 @@ impl AccessLog {
     pub(crate) fn record(&self, record: &AccessRecord<'_>, dropped: &Counter) {
         let mut batch = self.batch.borrow_mut();
         if batch.is_none() {
-            *batch = self.empty.borrow_mut().try_recv().ok();
+            *batch = self.take_empty();
         }
         let Some(current) = batch.as_mut() else {
             dropped.add(1);
@@ -57,6 +60,13 @@ impl AccessLog {
         {
             self.hand_over(full, dropped);
         }
+    }
+
+    fn take_empty(&self) -> Option<AccessBatch> {
+        let (mut empty, mut spare) = (self.empty.borrow_mut(), self.spare.borrow_mut());
+        // Bounded by the batches that there are.
+        spare.extend(std::iter::from_fn(|| empty.try_recv().ok()));
+        spare.pop()
     }
 
     /// Ready when there is something to flush; an idle shard's flusher sleeps for good.

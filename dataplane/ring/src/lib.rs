@@ -56,6 +56,7 @@ pub mod lane;
 mod lease;
 mod listener;
 mod pin;
+mod prefetch;
 pub mod probe;
 mod send;
 mod shard;

@@ -2,6 +2,8 @@
 //!
 //! Invariant: a [`Key`] finds its value until `remove`, and nothing afterwards. Makes no system call.
 
+use crate::prefetch;
+
 /// Names a place and one occupation of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Key {
@@ -83,6 +85,14 @@ impl<T> Slab<T> {
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         let entry = self.entry(key.index)?;
         if entry.generation == key.generation { entry.value.as_ref() } else { None }
+    }
+
+    /// Fetches a place that will soon be looked at.
+    #[inline]
+    pub(crate) fn prefetch(&self, index: u32) {
+        if let Some(entry) = self.entry(index) {
+            prefetch::value(entry, size_of::<Entry<T>>());
+        }
     }
 
     /// Whatever occupies the place now.

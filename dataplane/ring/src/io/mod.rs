@@ -47,6 +47,9 @@ pub(crate) struct Io {
     down: bool,
 }
 
+/// How many completions ahead the table's entries are fetched.
+const EVENTS_AHEAD: usize = 3;
+
 /// Leases that one connection may hold in its queue, per group: never more than a quarter of a group.
 pub(crate) fn leases_max(cfg: &ShardConfig) -> [u16; 2] {
     [cfg.small.count, cfg.large.count].map(|count| (count / 4).clamp(1, cfg.recv_leases_max))
@@ -112,7 +115,11 @@ impl Io {
         if count >= self.events_max {
             self.stats.work_bound_hits.add(1);
         }
-        for event in events.drain(..) {
+        for at in 0..count {
+            if let Some(ahead) = events.get(at + EVENTS_AHEAD) {
+                self.conns.prefetch(from_user_data(ahead.user_data).1.index);
+            }
+            let event = events[at];
             let (op, key) = from_user_data(event.user_data);
             match op {
                 Op::Recv => self.on_recv(key, event),
@@ -128,6 +135,7 @@ impl Io {
                 Op::CancelAll => {}
             }
         }
+        events.clear();
         self.events = events;
         count
     }
