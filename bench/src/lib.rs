@@ -4,10 +4,16 @@
 //! never asserts a speed: it reports, people and targets judge.
 #![forbid(unsafe_code)]
 
+pub mod calibrate;
+pub mod capacity;
+pub mod certificate;
 pub mod child;
 pub mod compare;
 pub mod idle;
+pub mod load;
 pub mod peers;
 pub mod ports;
 pub mod procfs;
+pub mod report;
+pub mod stats;
 pub mod wrk;
