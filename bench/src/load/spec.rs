@@ -111,9 +111,16 @@ pub enum Protocol {
         hold: Duration,
         /// A gap between events longer than this is a stall.
         stall: Duration,
+        /// Of each request, besides `Host` and `Accept`, such as `Mcp-Session-Id`.
+        headers: Vec<(String, String)>,
     },
     /// WebSocket text messages, one reply awaited for each.
-    WebSocket(Vec<Request<String>>),
+    WebSocket {
+        /// The mix.
+        messages: Vec<Request<String>>,
+        /// Of the handshake, besides those of RFC 6455, such as `Authorization`.
+        headers: Vec<(String, String)>,
+    },
     /// JSON-RPC, a line a message, over a bare TCP connection; the reply is the line with the request's `id`.
     Tcp(Vec<Request<McpCall>>),
     /// The connection itself: each request opens a new one, sends this, awaits the reply, closes.
