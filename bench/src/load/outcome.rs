@@ -224,6 +224,8 @@ pub struct Machine {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pacing {
     /// Gaps between consecutive *actual* starts of one thread, a uniform sample of at most 20,000, nanoseconds.
+    /// Each thread draws a Poisson process of its own (so its gaps are exponential, with the mean rate over the
+    /// number of threads) and takes every n-th of a constant one.
     pub gaps: Vec<u64>,
     /// Time integral of requests in flight (from send to end), request-seconds.
     pub in_flight_seconds: f64,
@@ -246,8 +248,11 @@ pub struct Outcome {
     pub totals: Totals,
     /// Response and service times.
     pub latencies: Latencies,
-    /// Actual less intended start.
+    /// Actual less intended start, of all that were sent.
     pub lag: Histogram<u64>,
+    /// The same of those alone that found an idle connection when they were due: their lag is the generator's own,
+    /// while that of the others is (also) the wait for a connection, which is the server's. Empty in a closed loop.
+    pub own_lag: Histogram<u64>,
     /// From the start of a connect to its end.
     pub connect: Histogram<u64>,
     /// By request of the mix, in its order.
