@@ -2,6 +2,7 @@
 
 use crate::files::FILES;
 use crate::load::assemble;
+use crate::model::scenario;
 use crate::places::Places;
 use crate::report::Diagnostic;
 use crate::shape::{Field, Need, Pick, Shape};
@@ -101,6 +102,42 @@ fn every_inherited_value_comes_from_a_key_of_the_same_shape() {
             }
         });
     }
+}
+
+#[test]
+fn a_scenario_holds_its_shape_its_type_and_the_schema() {
+    let shape = Shape::Map(scenario::KEYS);
+    let schema = crate::schema();
+    let validator = validator(&schema, "scenario");
+    for pick in picks() {
+        let sample = shape.sample(pick);
+        let typed = serde_json::from_value::<scenario::Scenario>(sample.clone());
+        assert!(typed.is_ok(), "{pick:?}: {typed:?}");
+        let text = crate::show::yaml(&crate::show::without_nulls(sample));
+        let node = parse(&text, 0).unwrap_or_else(|refusal| panic!("{refusal:?}\n{text}"));
+        let (_, findings) = walk(&shape, &node);
+        assert!(findings.is_empty(), "{pick:?}: {findings:#?}\n{text}");
+        assert_valid(&validator, "scenario", &node);
+    }
+    fields(&shape, &mut |field| {
+        assert!(!field.doc.is_empty(), "{} has no help", field.key);
+        if let Need::Default(text) = field.need {
+            let (_, findings) = walk(&field.shape, &parse(text, 0).unwrap());
+            assert!(findings.is_empty(), "{}: {findings:#?}", field.key);
+        }
+    });
+}
+
+#[test]
+fn the_schema_takes_the_shipped_scenarios() {
+    let validator = validator(&crate::schema(), "scenario");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["mcp-mix", "http", "sse", "ramp"] {
+        let text = std::fs::read_to_string(root.join(format!("scenarios/{name}.yaml"))).unwrap();
+        assert_valid(&validator, name, &parse(&text, 0).unwrap());
+    }
+    assert!(!validator.is_valid(&serde_json::json!({ "traffic": { "protocol": "gopher" } })));
+    assert!(!validator.is_valid(&serde_json::json!({ "trafic": { "protocol": "http" } })));
 }
 
 fn validator(schema: &Value, file: &str) -> jsonschema::Validator {

@@ -41,6 +41,7 @@ mod places;
 pub mod print;
 mod report;
 mod scalar;
+pub mod scenario;
 mod schema;
 mod secret;
 mod shape;

@@ -24,7 +24,7 @@ pub type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 const EMBEDDED: &str = "<default>";
 
 /// Most findings that are kept: nobody reads more, and a broken generator can make one per line.
-const FINDINGS_MAX: usize = 1000;
+pub(crate) const FINDINGS_MAX: usize = 1000;
 
 /// Where a configuration comes from. Kept for reloading.
 #[derive(Clone)]
@@ -305,7 +305,7 @@ pub(crate) fn assemble(mut root: Map<String, Value>) -> Result<Config, serde_jso
 }
 
 /// The text of a file of bounded size.
-fn read_bounded(path: &Path) -> Result<String, String> {
+pub(crate) fn read_bounded(path: &Path) -> Result<String, String> {
     let file = std::fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
     let mut bytes = Vec::new();
     let limit = FILE_BYTES_MAX as u64 + 1;

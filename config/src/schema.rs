@@ -1,9 +1,10 @@
-//! JSON Schema (2020-12) of every file, made from the shapes.
+//! JSON Schema (2020-12) of every file and of `bench`'s scenarios, made from the shapes.
 //!
 //! One document: `$defs` holds a schema per file; the whole accepts any one of them, so that an editor can be pointed
 //! at the document, or at `#/$defs/<file>`. Strings may always be `${VAR}`, which no schema can look into.
 
-use crate::files::{FILES, FileSpec};
+use crate::files::FILES;
+use crate::model::scenario;
 use crate::shape::{Field, Need, Shape};
 use crate::units::format_bytes;
 use serde_json::{Map, Value, json};
@@ -11,12 +12,15 @@ use serde_json::{Map, Value, json};
 /// What stands for a value that comes from the environment.
 const VARIABLE: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}";
 
+/// Name under which a scenario of `erlmcp bench` stands: its files may be called anything.
+const SCENARIO: &str = "scenario";
+
 /// The schema of all files.
 pub fn schema() -> Value {
+    let files = FILES.iter().map(|file| (file.name(), file.keys)).chain([(SCENARIO, scenario::KEYS)]);
     let definitions: Map<String, Value> =
-        FILES.iter().map(|file| (file.name().to_owned(), file_schema(file))).collect();
-    let any: Vec<Value> =
-        FILES.iter().map(|file| json!({"$ref": format!("#/$defs/{}", file.name())})).collect();
+        files.map(|(name, keys)| (name.to_owned(), file_schema(name, keys))).collect();
+    let any: Vec<Value> = definitions.keys().map(|name| json!({"$ref": format!("#/$defs/{name}")})).collect();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "erlmcp configuration",
@@ -26,9 +30,9 @@ pub fn schema() -> Value {
     })
 }
 
-fn file_schema(file: &FileSpec) -> Value {
-    let mut schema = object(file.keys);
-    schema["title"] = file.name().into();
+fn file_schema(name: &str, keys: &[Field]) -> Value {
+    let mut schema = object(keys);
+    schema["title"] = name.into();
     schema
 }
 
@@ -86,6 +90,7 @@ fn of(shape: &Shape) -> Value {
             schema["maxProperties"] = 1.into();
             schema
         }
+        Shape::Json => json!({"type": "object"}),
     }
 }
 

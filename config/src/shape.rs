@@ -55,6 +55,8 @@ pub(crate) enum Shape {
     },
     /// A mapping with exactly one of these keys.
     OneOf(&'static [Field]),
+    /// A mapping of the user's own, of whatever JSON can say, such as a tool's arguments.
+    Json,
 }
 
 /// A kind of text: its name in messages and in the schema, and its rule.
@@ -195,6 +197,10 @@ impl Shape {
                 let field = &fields[pick.nth % fields.len()];
                 Value::Object(std::iter::once((field.key.to_owned(), field.shape.sample(pick))).collect())
             }
+            Self::Json if pick.full => {
+                serde_json::json!({ "text": "a", "count": -1, "deep": [{ "on": true }] })
+            }
+            Self::Json => Value::Object(Map::new()),
         }
     }
 

@@ -415,6 +415,8 @@ macro_rules! via_text {
     )*};
 }
 
+pub(crate) use via_text;
+
 via_text!(Address, HostPattern, OriginPattern, HostRewrite, Network, CpuWish);
 
 #[cfg(test)]

@@ -44,6 +44,10 @@ impl Walk<'_> {
             Shape::Tagged { tag, variants } => self.tagged(shape, tag, variants, node, key),
             Shape::OneOf(fields) => self.one_of(shape, fields, node, key),
             Shape::Cpus => self.cpus(node, key),
+            Shape::Json => match self.entries(node, key) {
+                Some(_) => self.json(node, key),
+                None => shape.sample(STAND_IN),
+            },
             _ => self.leaf(shape, node, key),
         }
     }
@@ -258,6 +262,29 @@ impl Walk<'_> {
         }
     }
 
+    /// Whatever stands there, typed as YAML's core schema has it: quoted texts stay texts.
+    fn json(&mut self, node: &Node, key: &str) -> Value {
+        match &node.kind {
+            Kind::Map(entries) => {
+                let each = entries
+                    .iter()
+                    .map(|entry| (entry.key.clone(), self.json(&entry.value, &join(key, &clip(&entry.key)))));
+                Value::Object(each.collect())
+            }
+            Kind::List(items) => {
+                let each =
+                    items.iter().enumerate().map(|(index, item)| self.json(item, &format!("{key}[{index}]")));
+                each.collect()
+            }
+            Kind::Scalar { .. } if node.is_null() => Value::Null,
+            Kind::Scalar { plain, .. } => match self.scalar(node, key, "a value") {
+                Some(scalar) if *plain => word(&scalar.text),
+                Some(scalar) => scalar.text.into(),
+                None => Value::Null,
+            },
+        }
+    }
+
     fn leaf(&mut self, shape: &Shape, node: &Node, key: &str) -> Value {
         let Some(scalar) = self.scalar(node, key, &wanted(shape)) else { return shape.sample(STAND_IN) };
         match canonical(shape, &scalar) {
@@ -296,6 +323,21 @@ impl Walk<'_> {
         // What the environment put in has no quotes of its own: `"${PORT}"` may be a number.
         let plain = *plain || expanded != *text;
         Some(Scalar { quoted: format!("`{}`", clip(text)), text: expanded, plain })
+    }
+}
+
+/// A plain scalar as JSON.
+fn word(text: &str) -> Value {
+    let looks_numeric = text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+    match text {
+        "true" => true.into(),
+        "false" => false.into(),
+        _ if !looks_numeric => text.into(),
+        _ => {
+            let whole =
+                text.parse::<u64>().map(Value::from).or_else(|_| text.parse::<i64>().map(Value::from));
+            whole.or_else(|_| text.parse::<f64>().map(Value::from)).unwrap_or_else(|_| text.into())
+        }
     }
 }
 

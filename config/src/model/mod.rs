@@ -17,6 +17,8 @@ pub mod region;
 pub mod resilience;
 pub mod routes;
 pub mod runtime;
+pub mod scenario;
+pub(crate) mod scenario_values;
 pub mod sharding;
 
 use crate::shape::Shape;
