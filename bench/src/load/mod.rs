@@ -6,9 +6,11 @@
 
 mod outcome;
 mod spec;
+mod stop;
 
 pub use outcome::{
     ErrorKind, Errors, Interval, Latencies, Machine, Outcome, Pacing, Point, RequestOutcome, StreamOutcome,
     ThreadUse, Totals, new_histogram,
 };
 pub use spec::{Arrivals, Era, Http, Mcp, McpCall, Protocol, Request, Spec, Step, Target, Think};
+pub use stop::Stop;
