@@ -9,6 +9,7 @@ use std::time::Instant;
 use erlmcp_proto::http1::{self, HeadLimits, HeaderSlots, Method};
 use erlmcp_proto::jsonrpc::{self, ScanLimits};
 use erlmcp_proto::sse::{EVENT_BYTES_MAX_DEFAULT, EventFramer};
+use erlmcp_proto::websocket::{DataKind, MessageReader, RelayCheck, Role, apply_mask, write_message};
 
 const ROUNDS: u32 = 15;
 
@@ -65,7 +66,30 @@ fn main() {
     measure("SSE, 16 events", events.len(), &mut sum, || {
         u64::from(EventFramer::new(EVENT_BYTES_MAX_DEFAULT).feed(black_box(&events)).events)
     });
+    for (name, body) in [("call", &call), ("64 KiB call", &large)] {
+        websocket(name, body, &mut sum);
+    }
     println!("checksum {sum}");
+}
+
+fn websocket(name: &str, body: &[u8], sum: &mut u64) {
+    let key = [0x37, 0xfa, 0x21, 0x3d];
+    let mut bytes = body.to_vec();
+    measure(&format!("WebSocket, mask, {name}"), body.len(), sum, || {
+        apply_mask(black_box(&mut bytes), key, 0);
+        u64::from(bytes[0])
+    });
+    let mut frame = Vec::new();
+    write_message(&mut frame, DataKind::Text, Some(key), body);
+    let mut check = RelayCheck::new(Role::Server, 1 << 24);
+    measure(&format!("WebSocket, relay's check, {name}"), frame.len(), sum, || {
+        check.feed(black_box(&frame)).map_or(0, |checked| u64::from(checked.messages))
+    });
+    let mut reader = MessageReader::new(Role::Server, 1 << 24);
+    measure(&format!("WebSocket, reader, {name}"), frame.len(), sum, || {
+        let mut input = black_box(frame.as_slice());
+        u64::from(matches!(reader.next(&mut input), Ok(Some(_))))
+    });
 }
 
 fn tools_call(argument_bytes: usize) -> Vec<u8> {

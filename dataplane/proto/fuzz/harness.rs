@@ -8,6 +8,9 @@ use erlmcp_proto::http1::{
 };
 use erlmcp_proto::jsonrpc::{self, Id, Kind, ScanError, ScanLimits};
 use erlmcp_proto::sse::{EventFramer, EventParser, KEEP_ALIVE};
+use erlmcp_proto::websocket::{
+    self, Checked, FrameDecoder, FrameError, FrameHeader, Message, MessageReader, RelayCheck, Role, Utf8Check,
+};
 
 /// Most prefixes tried per input.
 const PREFIXES_MAX: usize = 96;
@@ -16,12 +19,13 @@ const PREFIXES_MAX: usize = 96;
 type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: [Target; 5] = [
+pub(crate) const TARGETS: [Target; 6] = [
     ("http1_request", http1_request),
     ("http1_response", http1_response),
     ("http1_body", http1_body),
     ("sse", sse),
     ("jsonrpc", jsonrpc),
+    ("websocket", websocket),
 ];
 
 /// An accepted head is read alike by a naive reader, and each part of it is "need more".
@@ -257,6 +261,157 @@ pub(crate) fn sse(data: &[u8]) {
             "at {at}"
         );
     }
+}
+
+/// Longest message that the WebSocket properties accept.
+const MESSAGE_BYTES_MAX: usize = 600;
+
+/// A message or control frame, owned: what it is, its payload (of a close, the reason), its close code.
+pub(crate) type OwnedMessage = (char, Vec<u8>, Option<u16>);
+
+/// Reads messages in pieces: those before the end or the error, and the error.
+pub(crate) fn read_messages(
+    role: Role,
+    input: &[u8],
+    piece: usize,
+) -> (Vec<OwnedMessage>, Option<FrameError>) {
+    let mut reader = MessageReader::new(role, MESSAGE_BYTES_MAX);
+    let mut messages = Vec::new();
+    for mut part in input.chunks(piece) {
+        loop {
+            messages.push(match reader.next(&mut part) {
+                Ok(None) => break,
+                Err(error) => {
+                    assert_eq!(reader.next(&mut part), Err(error), "errors are final");
+                    return (messages, Some(error));
+                }
+                Ok(Some(Message::Text(text))) => {
+                    assert!(core::str::from_utf8(text).is_ok());
+                    ('t', text.to_vec(), None)
+                }
+                Ok(Some(Message::Binary(bytes))) => ('b', bytes.to_vec(), None),
+                Ok(Some(Message::Ping(bytes))) => ('i', bytes.to_vec(), None),
+                Ok(Some(Message::Pong(bytes))) => ('o', bytes.to_vec(), None),
+                Ok(Some(Message::Close(close))) => {
+                    ('c', close.reason.into(), close.code.map(websocket::CloseCode::get))
+                }
+            });
+            assert!(messages.last().is_some_and(|(_, payload, _)| payload.len() <= MESSAGE_BYTES_MAX));
+        }
+        assert!(part.is_empty());
+    }
+    (messages, None)
+}
+
+/// Checks in pieces; offsets in the answer are of the whole input.
+fn check_messages(role: Role, input: &[u8], piece: usize) -> Result<Checked, FrameError> {
+    let mut check = RelayCheck::new(role, MESSAGE_BYTES_MAX as u64);
+    let mut all = Checked::default();
+    for (index, part) in input.chunks(piece).enumerate() {
+        let checked = match check.feed(part) {
+            Ok(checked) => checked,
+            Err(error) => {
+                assert_eq!(check.feed(b""), Err(error), "errors are final");
+                return Err(error);
+            }
+        };
+        assert!(checked.forward == part.len() || checked.closed);
+        all.forward += checked.forward;
+        all.boundary = checked.boundary.map(|at| index * piece + at).or(all.boundary);
+        all.messages += checked.messages;
+        all.heartbeats += checked.heartbeats;
+        all.closed = checked.closed;
+    }
+    assert_eq!(check.at_boundary(), all.boundary.unwrap_or(0) == all.forward);
+    Ok(all)
+}
+
+/// Decodes frames in pieces and writes them again: lengths are minimal, so that the same bytes must come out.
+fn rewrite_frames(role: Role, input: &[u8], piece: usize) -> Result<Vec<u8>, FrameError> {
+    let mut decoder = FrameDecoder::new(role);
+    let mut out = Vec::new();
+    let mut frame: Option<(FrameHeader, u64)> = None;
+    for mut part in input.chunks(piece) {
+        while !part.is_empty() {
+            let decoded = decoder.decode(part)?;
+            assert!(decoded.consumed > 0 && decoded.payload.end == decoded.consumed, "no progress");
+            if let Some(header) = decoded.header {
+                out.extend_from_slice(&websocket::frame_header(&header));
+                frame = Some((header, 0));
+            }
+            if let Some((header, seen)) = &mut frame {
+                assert!(decoded.payload.is_empty() || decoded.payload_offset == *seen);
+                *seen += decoded.payload.len() as u64;
+                assert_eq!(decoded.ended, *seen == header.payload_len);
+            }
+            out.extend_from_slice(&part[decoded.payload]);
+            if decoded.ended {
+                frame = None;
+                assert!(decoder.at_boundary());
+            } else {
+                assert_eq!(decoded.consumed, part.len());
+            }
+            part = &part[decoded.consumed..];
+        }
+    }
+    Ok(out)
+}
+
+/// Any split gives the same messages, and the relay's check agrees with the reader. The first byte chooses the role.
+pub(crate) fn websocket(data: &[u8]) {
+    let Some((choice, input)) = data.split_first() else { return };
+    let role = if choice & 1 == 0 { Role::Server } else { Role::Client };
+    let whole = read_messages(role, input, usize::MAX);
+    let checked = check_messages(role, input, usize::MAX);
+    let rewritten = rewrite_frames(role, input, usize::MAX);
+    for piece in [1, 2, 3, 7] {
+        assert_eq!(read_messages(role, input, piece), whole);
+        assert_eq!(check_messages(role, input, piece), checked);
+        assert_eq!(rewrite_frames(role, input, piece), rewritten);
+    }
+    let (messages, error) = whole;
+    let of_kind = |kinds: &str| messages.iter().filter(|(kind, ..)| kinds.contains(*kind)).count();
+    match checked {
+        Ok(checked) => {
+            assert_eq!(error, None);
+            assert_eq!(checked.messages as usize, of_kind("tb"));
+            assert_eq!(checked.heartbeats as usize, of_kind("io"));
+            assert_eq!(checked.closed, of_kind("c") == 1);
+            assert!(checked.forward == input.len() || checked.closed);
+            if !checked.closed {
+                check_rewritten(&rewritten.expect("the check knows more rules"), input);
+            }
+        }
+        // The reader looks into a close frame only once it is whole.
+        Err(early @ (FrameError::CloseCodeInvalid | FrameError::CloseReasonNotUtf8)) => {
+            assert!(error.is_none_or(|error| error == early));
+        }
+        Err(early) => assert_eq!(error, Some(early)),
+    }
+    check_text_and_mask(*choice, input);
+}
+
+/// A header that is cut off is not written again.
+fn check_rewritten(rewritten: &[u8], input: &[u8]) {
+    assert!(input.starts_with(rewritten));
+    assert!(input.len() - rewritten.len() < websocket::HEADER_BYTES_MAX);
+}
+
+/// UTF-8 is judged as the standard library does, in pieces too; masking twice changes nothing.
+fn check_text_and_mask(seed: u8, input: &[u8]) {
+    for piece in [1, 2, 5] {
+        let mut check = Utf8Check::new();
+        let fed = input.chunks(piece).try_for_each(|part| check.feed(part));
+        assert_eq!(fed.is_ok() && check.is_complete(), core::str::from_utf8(input).is_ok());
+    }
+    let key = [seed, !seed, seed.rotate_left(3), 7];
+    let mut masked = input.to_vec();
+    let cut = usize::from(seed) % (input.len() + 1);
+    let (head, tail) = masked.split_at_mut(cut);
+    websocket::apply_mask(head, key, 0);
+    websocket::apply_mask(tail, key, cut as u64);
+    websocket::apply_mask(&mut masked, key, 0);
+    assert_eq!(masked, input);
 }
 
 /// The scan agrees with `serde_json` about what JSON is and what it says; parts never contradict the whole.

@@ -24,3 +24,4 @@
 pub mod http1;
 pub mod jsonrpc;
 pub mod sse;
+pub mod websocket;

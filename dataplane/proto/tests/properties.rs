@@ -11,6 +11,9 @@ use erlmcp_proto::http1::{
 use erlmcp_proto::jsonrpc::mcp::{decode_header_value, encode_header_value, header_value_means};
 use erlmcp_proto::jsonrpc::{Kind, ScanLimits, scan};
 use erlmcp_proto::sse::write_event;
+use erlmcp_proto::websocket::{
+    CloseCode, DataKind, Opcode, Role, write_close, write_control, write_fragment,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -42,6 +45,17 @@ fn mutate(bytes: &mut Vec<u8>, edits: &[(u16, u8, u8)]) {
 fn edits() -> impl Strategy<Value = Vec<(u16, u8, u8)>> {
     let byte = prop_oneof![any::<u8>(), prop::sample::select(b"\r\n :,;\t\0\"\\{}[]0".to_vec())];
     vec((any::<u16>(), any::<u8>(), byte), 0..4)
+}
+
+/// Whether it is text, the text, where it is cut in two, and a ping between its fragments.
+type Said = (bool, String, u8, Vec<u8>);
+
+fn conversation() -> impl Strategy<Value = Vec<Said>> {
+    vec((any::<bool>(), "\\PC{0,60}", any::<u8>(), vec(any::<u8>(), 0..=125)), 0..5)
+}
+
+fn roles() -> impl Strategy<Value = Role> {
+    prop_oneof![Just(Role::Server), Just(Role::Client)]
 }
 
 /// Reads chunks as RFC 9112 section 7.1 writes them, over the whole input at once: `None` is cut off, `Some(None)` wrong.
@@ -422,5 +436,35 @@ proptest! {
             let respelled = encode_header_value(&text);
             prop_assert!(respelled == value || respelled == text);
         }
+    }
+
+    #[test]
+    fn written_messages_are_read_back(said in conversation(), role in roles(), key: [u8; 4], piece in 1..40_usize, edits in edits()) {
+        let mut stream = Vec::new();
+        let mask = (role == Role::Server).then_some(key);
+        for (is_text, text, cut, ping) in &said {
+            let kind = if *is_text { DataKind::Text } else { DataKind::Binary };
+            let (head, tail) = text.as_bytes().split_at(usize::from(*cut) % (text.len() + 1));
+            write_fragment(&mut stream, Some(kind), false, mask, head);
+            write_control(&mut stream, Opcode::Ping, mask, ping).unwrap();
+            write_fragment(&mut stream, None, true, mask, tail);
+        }
+        write_close(&mut stream, mask, CloseCode::new(3000), "done");
+        let mut expected: Vec<harness::OwnedMessage> = Vec::new();
+        for (is_text, text, _, ping) in said {
+            expected.push(('i', ping, None));
+            expected.push((if is_text { 't' } else { 'b' }, text.into_bytes(), None));
+        }
+        expected.push(('c', b"done".to_vec(), Some(3000)));
+        prop_assert_eq!(harness::read_messages(role, &stream, piece), (expected, None));
+        let choice = [u8::from(role == Role::Client)];
+        harness::websocket(&[choice.as_slice(), &stream].concat());
+        mutate(&mut stream, &edits);
+        harness::websocket(&[choice.as_slice(), &stream].concat());
+    }
+
+    #[test]
+    fn any_bytes_are_judged_alike_in_pieces(data in vec(any::<u8>(), 0..200)) {
+        harness::websocket(&data);
     }
 }
