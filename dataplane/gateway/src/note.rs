@@ -2,8 +2,7 @@
 //!
 //! Lives in the connection and is reused: a request in steady state allocates nothing here.
 
-use std::time::Duration;
-
+use erlmcp_proto::jsonrpc::mcp;
 use erlmcp_ring::Time;
 
 use crate::link::ids::{EndpointId, NO_ENDPOINT, NO_ROUTE, RouteIndex};
@@ -14,9 +13,10 @@ const TEXT_BYTES_KEPT: usize = 512;
 
 /// Notes on the request under way.
 pub(crate) struct Note {
-    /// Request id, method, path with query, host, RPC method, origin: one after the other.
+    /// Request id, method, path with query, host, origin: one after the other.
     text: String,
-    ends: [u32; 6],
+    ends: [u32; 5],
+    rpc_method: Option<mcp::Method>,
     /// When its head was whole.
     pub(crate) started: Time,
     /// From the request's last byte to the reply's head.
@@ -40,15 +40,16 @@ pub(crate) struct Texts<'a> {
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,
     pub(crate) host: &'a str,
-    pub(crate) rpc_method: &'a str,
     pub(crate) origin: &'a str,
+    pub(crate) rpc_method: Option<mcp::Method>,
 }
 
 impl Note {
     pub(crate) fn new() -> Self {
         Self {
             text: String::new(),
-            ends: [0; 6],
+            ends: [0; 5],
+            rpc_method: None,
             started: Time::ZERO,
             upstream_us: 0,
             status: 0,
@@ -72,40 +73,55 @@ impl Note {
     }
 
     /// Keeps the request's texts.
-    pub(crate) fn keep(&mut self, texts: Texts<'_>) {
+    pub(crate) fn keep(&mut self, texts: &Texts<'_>) {
         self.text.clear();
-        let Texts { request_id, method, path, host, rpc_method, origin } = texts;
-        let all = [request_id, method, path, host, rpc_method, origin];
-        for (end, text) in self.ends.iter_mut().zip(all) {
+        let Texts { request_id, method, path, host, origin, rpc_method } = *texts;
+        for (end, text) in self.ends.iter_mut().zip([request_id, method, path, host, origin]) {
             self.text.push_str(text);
             // Heads are far below 4 GiB.
             *end = self.text.len() as u32;
         }
+        self.rpc_method = rpc_method;
     }
 
     /// The texts that were kept.
     pub(crate) fn texts(&self) -> Texts<'_> {
-        let part = |index: usize| {
-            let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
-            self.text.get(start..self.ends[index] as usize).unwrap_or_default()
-        };
         Texts {
-            request_id: part(0),
-            method: part(1),
-            path: part(2),
-            host: part(3),
-            rpc_method: part(4),
-            origin: part(5),
+            request_id: self.request_id(),
+            method: self.method(),
+            path: self.part(2),
+            host: self.part(3),
+            origin: self.origin(),
+            rpc_method: self.rpc_method,
         }
+    }
+
+    pub(crate) fn request_id(&self) -> &str {
+        self.part(0)
+    }
+
+    pub(crate) fn method(&self) -> &str {
+        self.part(1)
+    }
+
+    pub(crate) fn origin(&self) -> &str {
+        self.part(4)
+    }
+
+    #[inline]
+    fn part(&self, index: usize) -> &str {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        self.text.get(start..self.ends[index] as usize).unwrap_or_default()
     }
 
     /// Microseconds since the head, at most 71 minutes.
     pub(crate) fn elapsed_us(&self, now: Time) -> u32 {
-        micros(now.since(self.started))
+        micros_between(self.started, now)
     }
 }
 
-/// Whole microseconds, capped at what the record holds.
-pub(crate) fn micros(duration: Duration) -> u32 {
-    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
+/// Whole microseconds from one time to another, capped at what the record holds.
+pub(crate) fn micros_between(start: Time, end: Time) -> u32 {
+    let micros = end.as_nanos().saturating_sub(start.as_nanos()) / 1000;
+    u32::try_from(micros).unwrap_or(u32::MAX)
 }

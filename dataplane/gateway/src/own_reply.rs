@@ -2,13 +2,12 @@
 //!
 //! A refusal names its reason in one JSON object; the same label counts it in the metrics.
 
-use erlmcp_proto::http1::write_decimal;
+use erlmcp_proto::http1::{write_decimal, write_field as field};
 
 use crate::cors;
 use crate::link::reason::{Fault, Reason};
 use crate::link::snapshot::{Cors, Snapshot};
 use crate::reply_head::write_status_line;
-use crate::request_head::field;
 
 /// The probe that a path asks for; the probes of `k8s/resources.yaml` stand on the traffic port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

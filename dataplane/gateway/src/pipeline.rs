@@ -42,45 +42,43 @@ pub(crate) fn begin(state: &Shared, http1: &mut Http1) -> Option<Begun> {
     let snapshot = state.snapshot();
     let limits = &snapshot.listeners[usize::from(http1.listener.0)];
     let mut slots = HeaderSlots::new();
-    let request = match parse_request(http1.inbound.bytes(), &mut slots, &limits.head) {
-        Ok(None) => return None,
-        Ok(Some(request)) => request,
-        Err(error) => {
-            http1.note.begin(state.ring.now(), snapshot.revision);
-            http1.served += 1;
-            http1.keep_alive = false;
-            state.page.requests.add(1);
-            return Some(Begun::Refuse(Reason::BadRequest(error)));
-        }
+    let parsed = parse_request(http1.inbound.bytes(), &mut slots, &limits.head);
+    let request = match &parsed {
+        Ok(request) => Ok(request.as_ref()?),
+        Err(error) => Err(*error),
     };
     state.page.requests.add(1);
     http1.note.begin(state.ring.now(), snapshot.revision);
     http1.served += 1;
+    let request = match request {
+        Ok(request) => request,
+        Err(error) => {
+            http1.keep_alive = false;
+            return Some(Begun::Refuse(Reason::BadRequest(error)));
+        }
+    };
     let is_last =
         limits.requests_per_connection_max != 0 && http1.served >= limits.requests_per_connection_max;
     let id = request_id::of(request.headers.get(&snapshot.identity.request_id_header), || state.ring.rng());
+    let id = id.as_str();
     let body = &http1.inbound.bytes()[request.head_len..];
-    let method = rpc_method(&request, body);
-    if let Some(method) = method {
+    let rpc_method = rpc_method(request, body);
+    if let Some(method) = rpc_method {
         state.page.methods[method.index()].add(1);
     }
-    http1.note.keep(Texts {
-        request_id: id.as_str(),
+    let origin = request.headers.get("origin").and_then(|value| str::from_utf8(value).ok());
+    http1.note.keep(&Texts {
+        request_id: id,
         method: request.method_text,
         path: request.target.text,
         host: request.host.unwrap_or_default(),
-        rpc_method: method.map_or("", mcp::Method::as_str),
-        origin: request
-            .headers
-            .get("origin")
-            .and_then(|value| str::from_utf8(value).ok())
-            .unwrap_or_default(),
+        origin: origin.unwrap_or_default(),
+        rpc_method,
     });
-    let subject =
-        Subject { snapshot: &snapshot, limits, request: &request, id: id.as_str(), client: http1.peer };
+    let subject = Subject { snapshot: &snapshot, limits, request, id, client: http1.peer };
     let decision = decide(state, &subject);
     let body_bytes_max = decision.body_bytes_max(&subject);
-    let terms = Terms::of(&request, request.keep_alive && !is_last, body_bytes_max);
+    let terms = Terms::of(request, request.keep_alive && !is_last, body_bytes_max);
     let (head_len, expects) = (request.head_len, request.expect_continue);
     let about = About { method: request.method, framing: request.framing, expects };
     http1.begin(head_len, &terms);

@@ -26,16 +26,16 @@ pub(crate) struct Context<'a> {
 pub(crate) fn write(request: &Request<'_>, context: &Context<'_>, out: &mut Vec<u8>) -> Range<usize> {
     let route = context.route;
     write_request_line(request, route, out);
-    out.extend_from_slice(b"Host: ");
     let start = out.len();
     out.extend_from_slice(host(route, context.endpoint, request.host).as_bytes());
     let host_value = start..out.len();
     out.extend_from_slice(b"\r\n");
     let forwarded = write_fields(request, context, out);
     write_forwarded(request, context, &forwarded, out);
-    field(out, &context.snapshot.identity.request_id_header, context.request_id.as_bytes());
+    let id_header = &context.snapshot.identity.request_id_header;
+    http1::write_field(out, id_header, context.request_id.as_bytes());
     for (name, value) in route.request_headers.set.iter().chain(&route.request_headers.add) {
-        field(out, name, value.as_bytes());
+        http1::write_field(out, name, value.as_bytes());
     }
     match request.framing {
         Framing::Length(length) => {
@@ -43,7 +43,7 @@ pub(crate) fn write(request: &Request<'_>, context: &Context<'_>, out: &mut Vec<
             http1::write_decimal(out, length);
             out.extend_from_slice(b"\r\n");
         }
-        Framing::Chunked => field(out, "Transfer-Encoding", b"chunked"),
+        Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Framing::None | Framing::UntilClose => {}
     }
     out.extend_from_slice(b"\r\n");
@@ -59,6 +59,7 @@ pub(crate) fn host<'a>(route: &'a Route, endpoint: &'a Endpoint, client: Option<
     }
 }
 
+/// Appends the request line and the name of the field that follows, `Host`.
 fn write_request_line(request: &Request<'_>, route: &Route, out: &mut Vec<u8>) {
     use crate::link::snapshot::PathMatch;
     out.extend_from_slice(request.method_text.as_bytes());
@@ -80,7 +81,7 @@ fn write_request_line(request: &Request<'_>, route: &Route, out: &mut Vec<u8>) {
         out.push(b'?');
         out.extend_from_slice(query.as_bytes());
     }
-    out.extend_from_slice(b" HTTP/1.1\r\n");
+    out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
 }
 
 /// Forwarding fields of the client that were held back, to be written once with ours.
@@ -98,18 +99,13 @@ fn write_fields<'b>(request: &Request<'b>, context: &Context<'_>, out: &mut Vec<
     let plain = edits.is_empty() && request.connection_tokens.is_empty();
     let id_header = &context.snapshot.identity.request_id_header;
     let mut forwarded = Forwarded::default();
-    for (name, value) in request.headers.iter() {
-        if is_ours(name, id_header, value, &mut forwarded) || http1::is_hop_by_hop(name) {
-            continue;
-        }
-        if !context.trusted && is_forwarding(name) {
-            continue;
-        }
-        if !plain && (request.connection_tokens.contains(name) || is_edited(edits, name)) {
-            continue;
-        }
-        field(out, name, value);
-    }
+    request.headers.write_kept(out, |name, value| {
+        let held_back = is_ours(name, id_header, value, &mut forwarded)
+            || http1::is_hop_by_hop(name)
+            || (!context.trusted && is_forwarding(name))
+            || (!plain && (request.connection_tokens.contains(name) || is_edited(edits, name)));
+        !held_back
+    });
     forwarded
 }
 
@@ -153,21 +149,27 @@ fn is_ours<'b>(name: &str, id_header: &str, value: &'b [u8], forwarded: &mut For
 
 fn write_forwarded(request: &Request<'_>, context: &Context<'_>, held: &Forwarded<'_>, out: &mut Vec<u8>) {
     // The client's own `Via` lines stand above: a list may span lines.
-    out.extend_from_slice(b"Via: ");
-    out.extend_from_slice(if request.http10 { b"1.0 " } else { b"1.1 " });
+    out.extend_from_slice(if request.http10 { b"Via: 1.0 " } else { b"Via: 1.1 " });
     out.extend_from_slice(context.snapshot.identity.via.as_bytes());
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(b"X-Forwarded-For: ");
+    out.extend_from_slice(b"\r\nX-Forwarded-For: ");
     if context.trusted && !held.for_.is_empty() {
         out.extend_from_slice(&held.for_);
         out.extend_from_slice(b", ");
     }
     write_address(out, context.client);
-    out.extend_from_slice(b"\r\n");
-    field(out, "X-Forwarded-Proto", held.proto.filter(|_| context.trusted).unwrap_or(b"http"));
+    match held.proto.filter(|_| context.trusted) {
+        None => out.extend_from_slice(b"\r\nX-Forwarded-Proto: http\r\n"),
+        Some(proto) => {
+            out.extend_from_slice(b"\r\nX-Forwarded-Proto: ");
+            out.extend_from_slice(proto);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
     let host = held.host.filter(|_| context.trusted).or(request.host.map(str::as_bytes));
     if let Some(host) = host {
-        field(out, "X-Forwarded-Host", host);
+        out.extend_from_slice(b"X-Forwarded-Host: ");
+        out.extend_from_slice(host);
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -175,11 +177,14 @@ fn write_forwarded(request: &Request<'_>, context: &Context<'_>, held: &Forwarde
 fn write_address(out: &mut Vec<u8>, address: Option<IpAddr>) {
     match address {
         Some(IpAddr::V4(v4)) => {
-            let [a, b, c, d] = v4.octets();
-            for (octet, end) in [(a, ".".as_bytes()), (b, b"."), (c, b"."), (d, b"")] {
-                write_octet(out, octet);
-                out.extend_from_slice(end);
+            let (mut text, mut end) = ([0; V4_BYTES_MAX + 1], 0);
+            for octet in v4.octets() {
+                let (digits, length) = OCTETS[usize::from(octet)];
+                text[end..end + 4].copy_from_slice(&digits);
+                end += usize::from(length);
             }
+            // Less the last dot.
+            out.extend_from_slice(&text[..end - 1]);
         }
         Some(IpAddr::V6(v6)) => {
             // Writing to memory cannot fail.
@@ -190,12 +195,24 @@ fn write_address(out: &mut Vec<u8>, address: Option<IpAddr>) {
     }
 }
 
-fn write_octet(out: &mut Vec<u8>, octet: u8) {
-    let digit = |n: u8| b'0' + n % 10;
-    let digits = [digit(octet / 100), digit(octet / 10), digit(octet)];
-    let skipped = usize::from(octet < 100) + usize::from(octet < 10);
-    out.extend_from_slice(&digits[skipped..]);
-}
+/// Longest IPv4 address as text.
+const V4_BYTES_MAX: usize = "255.255.255.255".len();
+
+/// Each octet in decimal with a dot behind it, and the length of both.
+const OCTETS: [([u8; 4], u8); 256] = {
+    let mut table = [([0; 4], 0); 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let digits = [b'0' + (octet / 100) as u8, b'0' + (octet / 10 % 10) as u8, b'0' + (octet % 10) as u8];
+        table[octet] = match octet {
+            0..10 => ([digits[2], b'.', 0, 0], 2),
+            10..100 => ([digits[1], digits[2], b'.', 0], 3),
+            _ => ([digits[0], digits[1], digits[2], b'.'], 4),
+        };
+        octet += 1;
+    }
+    table
+};
 
 /// Whether `address` lies within one of the networks.
 pub(crate) fn is_trusted(networks: &[Network], address: Option<IpAddr>) -> bool {
@@ -210,13 +227,6 @@ fn contains(network: &Network, address: IpAddr) -> bool {
     };
     let shift = width - u32::from(network.prefix).min(width);
     ours.checked_shr(shift).unwrap_or(0) == theirs.checked_shr(shift).unwrap_or(0)
-}
-
-pub(crate) fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ pub(crate) fn of(sent: Option<&[u8]>, mut random: impl FnMut() -> u64) -> Reques
     match sent {
         Some(sent) if is_decent(sent) => id.push(sent),
         _ => {
-            id.push_hex(random());
-            id.push_hex(random());
+            id.push(&hex(random()));
+            id.push(&hex(random()));
         }
     }
     id
@@ -34,16 +34,19 @@ impl RequestId {
         str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 
+    #[inline]
     fn push(&mut self, text: &[u8]) {
         self.bytes[self.length..self.length + text.len()].copy_from_slice(text);
         self.length += text.len();
     }
+}
 
-    fn push_hex(&mut self, bits: u64) {
-        for byte in bits.to_be_bytes() {
-            self.push(&HEX[usize::from(byte)]);
-        }
+fn hex(bits: u64) -> [u8; 16] {
+    let mut text = [0; 16];
+    for (pair, byte) in text.as_chunks_mut().0.iter_mut().zip(bits.to_be_bytes()) {
+        *pair = HEX[usize::from(byte)];
     }
+    text
 }
 
 /// Each byte in hexadecimal: ids are written for every request.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use erlmcp_proto::jsonrpc::mcp;
 use erlmcp_ring::{Handle, Time};
 
 use crate::access::AccessLog;
@@ -212,7 +213,7 @@ impl State {
             method: texts.method,
             path: texts.path,
             host: texts.host,
-            rpc_method: texts.rpc_method,
+            rpc_method: texts.rpc_method.map_or("", mcp::Method::as_str),
         };
         self.access.record(&record, &self.page.access_dropped);
     }

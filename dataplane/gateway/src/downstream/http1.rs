@@ -216,8 +216,14 @@ impl Http1 {
         }
         let ring = &self.open.state.ring;
         let out = self.out.get_or_insert_with(|| ring.send_list());
-        let texts = self.note.texts();
-        let context = reply_head::Context { snapshot, route, texts, method, http10: self.http10 };
+        let context = reply_head::Context {
+            snapshot,
+            route,
+            request_id: self.note.request_id(),
+            origin: self.note.origin(),
+            method,
+            http10: self.http10,
+        };
         reply_head::write(response, &context, out.head_mut());
         self.end_head(interim);
     }
@@ -276,9 +282,9 @@ impl Http1 {
         }
         let (body, is_head) = {
             let snapshot = state.snapshot();
-            let (id_header, texts) = (&snapshot.identity.request_id_header, self.note.texts());
-            let (head, body) = own_reply::refusal(reason, texts.request_id, id_header);
-            let is_head = texts.method == "HEAD";
+            let id_header = &snapshot.identity.request_id_header;
+            let (head, body) = own_reply::refusal(reason, self.note.request_id(), id_header);
+            let is_head = self.note.method() == "HEAD";
             self.start_own(reason.status(), |out| out.extend_from_slice(&head));
             (body, is_head)
         };

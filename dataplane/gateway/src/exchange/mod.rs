@@ -19,7 +19,7 @@ use crate::downstream::Downstream;
 use crate::link::ids::{EndpointId, GroupIndex, NO_ENDPOINT, RouteIndex};
 use crate::link::reason::{Fault, Reason};
 use crate::link::snapshot::{Endpoint, Group, HostPolicy, Route};
-use crate::note::micros;
+use crate::note::micros_between;
 use crate::state::{Alarm, Shared, SnapshotRef};
 use crate::upstream::Upstream;
 use crate::upstream::acquire::{Engaged, acquire, engage};
@@ -232,7 +232,7 @@ async fn reply_head(
             Some((true, _)) => flush(state, down).await?,
             Some((false, is_stream)) => {
                 upload.settle(up);
-                down.note().upstream_us = micros(state.ring.now().since(since)).max(1);
+                down.note().upstream_us = micros_between(since, state.ring.now()).max(1);
                 return Ok(is_stream && upload.is_over());
             }
             None => return Err(Reason::BadReply),

@@ -89,31 +89,35 @@ impl AccessBatch {
 
     /// Appends a record; the caller has looked at [`AccessBatch::is_full`].
     pub fn push(&mut self, record: &AccessRecord<'_>) {
-        let out = &mut self.bytes;
-        out.extend_from_slice(&record.start_unix_us.to_le_bytes());
-        out.extend_from_slice(&record.duration_us.to_le_bytes());
-        out.extend_from_slice(&record.upstream_us.to_le_bytes());
-        out.extend_from_slice(&record.status.to_le_bytes());
-        out.extend_from_slice(&record.listener.0.to_le_bytes());
-        out.extend_from_slice(&record.route.0.to_le_bytes());
-        out.extend_from_slice(&record.endpoint.0.to_le_bytes());
-        out.extend_from_slice(&record.reason.to_le_bytes());
-        out.push(record.retries);
-        out.extend_from_slice(&record.bytes_in.to_le_bytes());
-        out.extend_from_slice(&record.bytes_out.to_le_bytes());
+        let texts = [record.request_id, record.method, record.path, record.host, record.rpc_method].map(cut);
         let (kind, address) = match record.client {
             None => (0, [0; 16]),
             Some(IpAddr::V4(v4)) => (4, v4.to_ipv6_mapped().octets()),
             Some(IpAddr::V6(v6)) => (6, v6.octets()),
         };
-        out.push(kind);
-        out.extend_from_slice(&address);
-        out.extend_from_slice(&record.revision.to_le_bytes());
-        for text in [record.request_id, record.method, record.path, record.host, record.rpc_method] {
-            let text = cut(text);
+        let mut fixed = [0; FIXED_BYTES];
+        let mut rest = &mut fixed[..];
+        put(&mut rest, record.start_unix_us.to_le_bytes());
+        put(&mut rest, record.duration_us.to_le_bytes());
+        put(&mut rest, record.upstream_us.to_le_bytes());
+        put(&mut rest, record.status.to_le_bytes());
+        put(&mut rest, record.listener.0.to_le_bytes());
+        put(&mut rest, record.route.0.to_le_bytes());
+        put(&mut rest, record.endpoint.0.to_le_bytes());
+        put(&mut rest, record.reason.to_le_bytes());
+        put(&mut rest, [record.retries]);
+        put(&mut rest, record.bytes_in.to_le_bytes());
+        put(&mut rest, record.bytes_out.to_le_bytes());
+        put(&mut rest, [kind]);
+        put(&mut rest, address);
+        put(&mut rest, record.revision.to_le_bytes());
+        for text in texts {
             // `cut` bounds the length far below 65,536.
-            out.extend_from_slice(&(text.len() as u16).to_le_bytes());
-            out.extend_from_slice(text.as_bytes());
+            put(&mut rest, (text.len() as u16).to_le_bytes());
+        }
+        self.bytes.extend_from_slice(&fixed);
+        for text in texts {
+            self.bytes.extend_from_slice(text.as_bytes());
         }
         self.records += 1;
     }
@@ -129,9 +133,20 @@ const TEXTS: usize = 5;
 /// Bytes of a record without its texts: what [`AccessBatch::push`] writes before them, their lengths included.
 const FIXED_BYTES: usize = 8 + 4 + 4 + 2 * 5 + 1 + 8 + 8 + 1 + 16 + 8 + TEXTS * 2;
 
+/// Writes a field of a record at the start of `rest`, which moves behind it. Offsets are the compiler's work.
+#[inline(always)]
+fn put<const N: usize>(rest: &mut &mut [u8], field: [u8; N]) {
+    let (place, after) = std::mem::take(rest).split_at_mut(N);
+    place.copy_from_slice(&field);
+    *rest = after;
+}
+
 /// Cuts at [`TEXT_BYTES_MAX`], on a character's edge.
 fn cut(text: &str) -> &str {
-    let end = (0..=text.len().min(TEXT_BYTES_MAX)).rev().find(|at| text.is_char_boundary(*at));
+    if text.len() <= TEXT_BYTES_MAX {
+        return text;
+    }
+    let end = (0..=TEXT_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at));
     &text[..end.unwrap_or(0)]
 }
 
@@ -170,8 +185,7 @@ impl<'a> Records<'a> {
         })
     }
 
-    fn text(&mut self) -> Option<&'a str> {
-        let length = usize::from(self.u16()?);
+    fn text(&mut self, length: usize) -> Option<&'a str> {
         let (text, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         std::str::from_utf8(text).ok()
@@ -182,7 +196,7 @@ impl<'a> Iterator for Records<'a> {
     type Item = AccessRecord<'a>;
 
     fn next(&mut self) -> Option<AccessRecord<'a>> {
-        Some(AccessRecord {
+        let fixed = AccessRecord {
             start_unix_us: self.u64()?,
             duration_us: self.u32()?,
             upstream_us: self.u32()?,
@@ -196,11 +210,24 @@ impl<'a> Iterator for Records<'a> {
             bytes_out: self.u64()?,
             client: self.client()?,
             revision: self.u64()?,
-            request_id: self.text()?,
-            method: self.text()?,
-            path: self.text()?,
-            host: self.text()?,
-            rpc_method: self.text()?,
+            request_id: "",
+            method: "",
+            path: "",
+            host: "",
+            rpc_method: "",
+        };
+        let mut lengths = [0; TEXTS];
+        for length in &mut lengths {
+            *length = usize::from(self.u16()?);
+        }
+        let [request_id, method, path, host, rpc_method] = lengths.map(|length| self.text(length));
+        Some(AccessRecord {
+            request_id: request_id?,
+            method: method?,
+            path: path?,
+            host: host?,
+            rpc_method: rpc_method?,
+            ..fixed
         })
     }
 }

@@ -1,8 +1,10 @@
 //! Header fields: access by name, and the one pass over a head that finds the fields which decide framing.
 
 use core::mem::MaybeUninit;
+use core::ops::Range;
 
 use super::head::HEADERS_MAX;
+use super::write::write_field;
 
 /// Most names kept from `Connection`; real clients send one or two.
 pub const CONNECTION_TOKENS_MAX: usize = 8;
@@ -12,6 +14,8 @@ pub const CONNECTION_TOKENS_MAX: usize = 8;
 /// Do not hold it across an await: it is 4 KiB.
 pub struct HeaderSlots<'b> {
     slots: [MaybeUninit<httparse::Header<'b>>; HEADERS_MAX],
+    /// What `Connection` lists: here, so that a parsed head is small enough to be moved.
+    tokens: [&'b str; CONNECTION_TOKENS_MAX],
 }
 
 impl<'b> HeaderSlots<'b> {
@@ -19,12 +23,15 @@ impl<'b> HeaderSlots<'b> {
     #[must_use]
     #[inline]
     pub const fn new() -> Self {
-        Self { slots: [const { MaybeUninit::uninit() }; HEADERS_MAX] }
+        Self { slots: [const { MaybeUninit::uninit() }; HEADERS_MAX], tokens: [""; CONNECTION_TOKENS_MAX] }
     }
 
-    /// The first `headers_max` slots.
-    pub(super) fn first(&mut self, headers_max: usize) -> &mut [MaybeUninit<httparse::Header<'b>>] {
-        &mut self.slots[..headers_max.min(HEADERS_MAX)]
+    /// The first `headers_max` slots, and the room for what `Connection` lists.
+    pub(super) fn first(
+        &mut self,
+        headers_max: usize,
+    ) -> (&mut [MaybeUninit<httparse::Header<'b>>], Tokens<'_, 'b>) {
+        (&mut self.slots[..headers_max.min(HEADERS_MAX)], Tokens { names: &mut self.tokens, count: 0 })
     }
 }
 
@@ -42,16 +49,57 @@ impl core::fmt::Debug for HeaderSlots<'_> {
 
 /// A head's fields, in order, names as written, values without surrounding white space.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Headers<'b>(&'b [httparse::Header<'b>]);
+pub struct Headers<'b> {
+    head: &'b [u8],
+    fields: &'b [httparse::Header<'b>],
+}
 
 impl<'b> Headers<'b> {
-    pub(super) const fn new(fields: &'b [httparse::Header<'b>]) -> Self {
-        Self(fields)
+    /// The fields that were found in `head`.
+    pub(super) const fn new(head: &'b [u8], fields: &'b [httparse::Header<'b>]) -> Self {
+        Self { head, fields }
     }
 
     /// Name and value of each field.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'b str, &'b [u8])> + Clone + use<'b> {
-        self.0.iter().map(|field| (field.name, field.value))
+        self.fields.iter().map(|field| (field.name, field.value))
+    }
+
+    /// Appends the fields that `keep` says yes to, each as `Name: value` and CR LF. Neighbours that stand so in the
+    /// head go in one copy.
+    #[inline]
+    pub fn write_kept(&self, out: &mut Vec<u8>, mut keep: impl FnMut(&'b str, &'b [u8]) -> bool) {
+        let mut run = 0..0;
+        for field in self.fields {
+            if !keep(field.name, field.value) {
+                continue;
+            }
+            match self.line_of(field) {
+                Some(line) if line.start == run.end => run.end = line.end,
+                Some(line) => {
+                    out.extend_from_slice(&self.head[run]);
+                    run = line;
+                }
+                None => {
+                    out.extend_from_slice(&self.head[run]);
+                    run = 0..0;
+                    write_field(out, field.name, field.value);
+                }
+            }
+        }
+        out.extend_from_slice(&self.head[run]);
+    }
+
+    /// Where the field's line stands in the head, if it is written there as we would write it.
+    #[inline]
+    fn line_of(&self, field: &httparse::Header<'b>) -> Option<Range<usize>> {
+        let at = |text: *const u8| text.addr().wrapping_sub(self.head.as_ptr().addr());
+        let (start, value) = (at(field.name.as_ptr()), at(field.value.as_ptr()));
+        let (name_end, end) = (start.wrapping_add(field.name.len()), value.wrapping_add(field.value.len()));
+        let is_plain = name_end.wrapping_add(2) == value
+            && self.head.get(name_end..value) == Some(b": ")
+            && self.head.get(end..end.wrapping_add(2)) == Some(b"\r\n");
+        is_plain.then(|| start..end + 2)
     }
 
     /// Value of the first field of this name, in any case.
@@ -62,55 +110,76 @@ impl<'b> Headers<'b> {
 
     /// Values of all fields of this name, in any case.
     pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'b [u8]> + use<'b, 'n> {
-        self.0.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+        self.fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
 
     /// Number of fields.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.0.len()
+        self.fields.len()
     }
 
     /// No field at all.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.fields.is_empty()
     }
 }
 
 /// Names of fields that `Connection` lists, beyond the standing hop-by-hop ones.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ConnectionTokens<'b> {
-    names: [&'b str; CONNECTION_TOKENS_MAX],
-    count: u8,
-}
+pub struct ConnectionTokens<'b>(&'b [&'b str]);
 
 impl<'b> ConnectionTokens<'b> {
     /// The names, as written.
     #[must_use]
-    pub fn as_slice(&self) -> &[&'b str] {
-        &self.names[..usize::from(self.count)]
+    pub const fn as_slice(&self) -> &'b [&'b str] {
+        self.0
     }
 
     /// Whether the field of this name, in any case, is for this connection only.
     #[must_use]
     #[inline]
     pub fn contains(&self, name: &str) -> bool {
-        self.as_slice().iter().any(|token| token.eq_ignore_ascii_case(name))
+        self.0.iter().any(|token| token.eq_ignore_ascii_case(name))
     }
 
     /// No further name is listed: the usual case.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.count == 0
+        self.0.is_empty()
     }
+}
 
+/// The names that `Connection` lists, while they are collected.
+#[derive(Debug)]
+pub(super) struct Tokens<'s, 'b> {
+    names: &'s mut [&'b str; CONNECTION_TOKENS_MAX],
+    count: usize,
+}
+
+impl<'s, 'b: 's> Tokens<'s, 'b> {
     fn push(&mut self, name: &'b str) -> Result<(), ConnectionError> {
-        let slot = self.names.get_mut(usize::from(self.count)).ok_or(ConnectionError::TooMany)?;
-        *slot = name;
+        if self.names[..self.count].iter().any(|token| token.eq_ignore_ascii_case(name)) {
+            return Ok(());
+        }
+        *self.names.get_mut(self.count).ok_or(ConnectionError::TooMany)? = name;
         self.count += 1;
         Ok(())
     }
+
+    /// What was collected.
+    pub(super) fn done(self) -> ConnectionTokens<'s> {
+        ConnectionTokens(&self.names[..self.count])
+    }
+}
+
+/// Whether a field's name is `lower`, which is written in lower case. Names are tokens: beside letters no byte of
+/// theirs differs in the case bit alone.
+#[inline]
+fn is_named<const N: usize>(name: &str, lower: &[u8; N]) -> bool {
+    let Ok(name) = <&[u8; N]>::try_from(name.as_bytes()) else { return false };
+    name.iter().zip(lower).fold(0, |differs, (byte, lower)| differs | ((byte | 0x20) ^ lower)) == 0
 }
 
 /// Fields that never pass a hop, whether or not `Connection` lists them (RFC 9110 section 7.6.1).
@@ -120,16 +189,15 @@ impl<'b> ConnectionTokens<'b> {
 #[must_use]
 #[inline]
 pub fn is_hop_by_hop(name: &str) -> bool {
-    let same = |other: &str| name.eq_ignore_ascii_case(other);
     match name.len() {
-        2 => same("te"),
-        7 => same("upgrade") || same("trailer"),
-        10 => same("connection") || same("keep-alive"),
-        16 => same("proxy-connection"),
-        17 => same("transfer-encoding"),
-        18 => same("proxy-authenticate"),
-        19 => same("proxy-authorization"),
-        25 => same("proxy-authentication-info"),
+        2 => is_named(name, b"te"),
+        7 => is_named(name, b"upgrade") || is_named(name, b"trailer"),
+        10 => is_named(name, b"connection") || is_named(name, b"keep-alive"),
+        16 => is_named(name, b"proxy-connection"),
+        17 => is_named(name, b"transfer-encoding"),
+        18 => is_named(name, b"proxy-authenticate"),
+        19 => is_named(name, b"proxy-authorization"),
+        25 => is_named(name, b"proxy-authentication-info"),
         _ => false,
     }
 }
@@ -183,8 +251,8 @@ pub(super) enum Coding {
 }
 
 /// The fields that decide about the message, found in one pass; judged by the caller afterwards.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Semantics<'b> {
+#[derive(Debug)]
+pub(super) struct Semantics<'s, 'b> {
     pub length: Option<Result<u64, LengthError>>,
     pub coding: Coding,
     pub host: Option<&'b [u8]>,
@@ -197,11 +265,12 @@ pub(super) struct Semantics<'b> {
     pub keep_alive: bool,
     pub connection_upgrade: bool,
     pub connection_error: Option<ConnectionError>,
-    pub tokens: ConnectionTokens<'b>,
+    pub tokens: Tokens<'s, 'b>,
 }
 
-impl<'b> Semantics<'b> {
-    pub(super) fn of(fields: &[httparse::Header<'b>]) -> Self {
+impl<'s, 'b: 's> Semantics<'s, 'b> {
+    #[inline]
+    pub(super) fn of(fields: &[httparse::Header<'b>], tokens: Tokens<'s, 'b>) -> Self {
         let mut found = Self {
             length: None,
             coding: Coding::Absent,
@@ -215,7 +284,7 @@ impl<'b> Semantics<'b> {
             keep_alive: false,
             connection_upgrade: false,
             connection_error: None,
-            tokens: ConnectionTokens::default(),
+            tokens,
         };
         for field in fields {
             found.take(field.name, field.value);
@@ -226,31 +295,30 @@ impl<'b> Semantics<'b> {
     /// Length first: most fields are told apart by it alone.
     #[inline]
     fn take(&mut self, name: &'b str, value: &'b [u8]) {
-        let same = |other: &str| name.eq_ignore_ascii_case(other);
         match name.len() {
-            2 if same("te") => {
+            2 if is_named(name, b"te") => {
                 self.te_trailers |=
                     list_members(value).any(|member| member.eq_ignore_ascii_case(b"trailers"));
             }
-            4 if same("host") => {
+            4 if is_named(name, b"host") => {
                 self.host = Some(value);
                 self.host_count += 1;
             }
-            6 if same("expect") => self.expect = Some(value),
-            7 if same("upgrade") => self.upgrade = Some(value),
-            10 if same("connection") => {
+            6 if is_named(name, b"expect") => self.expect = Some(value),
+            7 if is_named(name, b"upgrade") => self.upgrade = Some(value),
+            10 if is_named(name, b"connection") => {
                 if let Err(error) = self.connection(value) {
                     self.connection_error.get_or_insert(error);
                 }
             }
-            12 if same("content-type") => self.content_type = Some(value),
-            14 if same("content-length") => {
+            12 if is_named(name, b"content-type") => self.content_type = Some(value),
+            14 if is_named(name, b"content-length") => {
                 self.length = Some(match self.length {
                     None => length(value),
                     Some(before) => Err(repeated(before, length(value))),
                 });
             }
-            17 if same("transfer-encoding") => {
+            17 if is_named(name, b"transfer-encoding") => {
                 self.coding = match self.coding {
                     Coding::Absent => coding(value),
                     _ => Coding::Bad,
@@ -275,7 +343,7 @@ impl<'b> Semantics<'b> {
                 return Err(ConnectionError::Malformed);
             } else {
                 let name = core::str::from_utf8(member).map_err(|_| ConnectionError::Malformed)?;
-                if !is_hop_by_hop(name) && !self.tokens.contains(name) {
+                if !is_hop_by_hop(name) {
                     self.tokens.push(name)?;
                 }
             }
@@ -284,6 +352,7 @@ impl<'b> Semantics<'b> {
     }
 
     /// Whether the connection may serve another exchange after this one (RFC 9112 section 9.3).
+    #[inline]
     pub(super) const fn persists(&self, http10: bool) -> bool {
         !self.close && (!http10 || self.keep_alive)
     }
@@ -365,6 +434,44 @@ mod tests {
         for name in ["Host", "Content-Length", "Cookie", "X", "Upgrade-Insecure-Requests", "Mcp-Session-Id"] {
             assert!(!is_hop_by_hop(name), "{name}");
         }
+    }
+
+    #[test]
+    fn names_are_told_in_any_case_and_from_their_neighbours() {
+        for name in ["content-length", "Content-Length", "CONTENT-LENGTH"] {
+            assert!(is_named(name, b"content-length"), "{name}");
+        }
+        // All bytes that a name may have, one after the other in the place of each of them.
+        for at in 0..14 {
+            for byte in (0..=255).filter(|byte| is_token_byte(*byte)) {
+                let mut name = *b"content-length";
+                name[at] = byte;
+                let name = core::str::from_utf8(&name).unwrap();
+                assert_eq!(
+                    is_named(name, b"content-length"),
+                    name.eq_ignore_ascii_case("content-length"),
+                    "{name}"
+                );
+            }
+        }
+        assert!(!is_named("content-lengt", b"content-length") && !is_named("", b"te"));
+    }
+
+    #[test]
+    fn kept_fields_are_written_one_way_however_they_came() {
+        let head =
+            b"GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nB:2\r\nC: \r\nD:   4  \r\nE: 5\r\nF: 6\r\nG: 7\r\n\r\n";
+        let mut slots = HeaderSlots::new();
+        let request = parse_request(head, &mut slots, &HeadLimits::default()).unwrap().unwrap();
+        let kept = |names: &str| {
+            let mut out = b"x".to_vec();
+            request.headers.write_kept(&mut out, |name, _| names.contains(name));
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(kept(""), "x");
+        assert_eq!(kept("ABCDEFG"), "xA: 1\r\nB: 2\r\nC: \r\nD: 4\r\nE: 5\r\nF: 6\r\nG: 7\r\n");
+        assert_eq!(kept("HostABEG"), "xHost: a\r\nA: 1\r\nB: 2\r\nE: 5\r\nG: 7\r\n");
+        assert_eq!(kept("CF"), "xC: \r\nF: 6\r\n");
     }
 
     #[test]

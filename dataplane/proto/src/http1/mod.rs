@@ -25,4 +25,4 @@ pub use request::parse_request;
 pub use response::parse_response;
 pub use target::{Target, TargetForm, is_valid_authority};
 pub use trailers::{TRAILER_BYTES_MAX, is_forbidden_trailer};
-pub use write::{CHUNK_TAIL, LAST_CHUNK, status_reason, write_chunk_head, write_decimal};
+pub use write::{CHUNK_TAIL, LAST_CHUNK, status_reason, write_chunk_head, write_decimal, write_field};

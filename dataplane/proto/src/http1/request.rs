@@ -1,7 +1,7 @@
 //! Request heads: tokenized by `httparse`, then judged by rules that it leaves to its callers.
 
 use super::error::RequestError;
-use super::fields::{Coding, ConnectionError, HeaderSlots, Headers, LengthError, Semantics};
+use super::fields::{Coding, ConnectionError, HeaderSlots, Headers, LengthError, Semantics, Tokens};
 use super::head::{Framing, HeadLimits, Request};
 use super::method::Method;
 use super::target::{Target, is_valid_authority};
@@ -21,7 +21,7 @@ pub fn parse_request<'s, 'b: 's>(
     limits: &HeadLimits,
 ) -> Result<Option<Request<'s>>, RequestError> {
     let mut head = httparse::Request::new(&mut []);
-    let slots = slots.first(limits.headers_max);
+    let (slots, tokens) = slots.first(limits.headers_max);
     let head_len = match head.parse_with_uninit_headers(buf, slots) {
         Ok(httparse::Status::Complete(head_len)) => head_len,
         Ok(httparse::Status::Partial) => return check_partial(buf, limits).map(|()| None),
@@ -30,26 +30,33 @@ pub fn parse_request<'s, 'b: 's>(
     if head_len > limits.head_bytes_max {
         return Err(RequestError::HeadTooLarge);
     }
-    if has_bare_lf(&buf[..head_len]) {
+    let bytes = &buf[..head_len];
+    if has_bare_lf(bytes) {
         return Err(RequestError::BareLf);
     }
     let (Some(method_text), Some(target), Some(version)) = (head.method, head.path, head.version) else {
         return Err(RequestError::BadTarget);
     };
-    judge(Tokens { method_text, target, http10: version == 0, fields: &*head.headers, head_len }, limits)
-        .map(Some)
+    let words = Words { bytes, method_text, target, http10: version == 0, fields: &*head.headers };
+    judge(words, tokens, limits)
 }
 
-struct Tokens<'s, 'b> {
+/// A head's parts.
+struct Words<'s, 'b> {
+    bytes: &'b [u8],
     method_text: &'b str,
     target: &'b str,
     http10: bool,
     fields: &'s [httparse::Header<'b>],
-    head_len: usize,
 }
 
-fn judge<'s>(head: Tokens<'s, 's>, limits: &HeadLimits) -> Result<Request<'s>, RequestError> {
-    let Tokens { method_text, target, http10, fields, head_len } = head;
+#[inline]
+fn judge<'s, 'b: 's>(
+    head: Words<'s, 'b>,
+    tokens: Tokens<'s, 'b>,
+    limits: &HeadLimits,
+) -> Result<Option<Request<'s>>, RequestError> {
+    let Words { bytes, method_text, target, http10, fields } = head;
     if target.len() > limits.target_bytes_max {
         return Err(RequestError::TargetTooLong);
     }
@@ -61,7 +68,7 @@ fn judge<'s>(head: Tokens<'s, 's>, limits: &HeadLimits) -> Result<Request<'s>, R
         return Err(RequestError::UnsupportedMethod);
     }
     let target = Target::parse(target, method).ok_or(RequestError::BadTarget)?;
-    let found = Semantics::of(fields);
+    let found = Semantics::of(fields, tokens);
     let framing = framing(&found, http10)?;
     let host = host(&found, &target, http10)?;
     let expect_continue = match found.expect {
@@ -77,24 +84,24 @@ fn judge<'s>(head: Tokens<'s, 's>, limits: &HeadLimits) -> Result<Request<'s>, R
             return Err(RequestError::BadConnection);
         }
     }
-    Ok(Request {
+    Ok(Some(Request {
         method,
         method_text,
         target,
         http10,
-        headers: Headers::new(fields),
-        head_len,
+        headers: Headers::new(bytes, fields),
+        head_len: bytes.len(),
         framing,
         keep_alive: found.persists(http10),
         expect_continue,
         upgrade: found.upgrade.filter(|_| found.connection_upgrade && !http10),
         host,
-        connection_tokens: found.tokens,
+        connection_tokens: found.tokens.done(),
         has_te_trailers: found.te_trailers,
-    })
+    }))
 }
 
-fn framing(found: &Semantics<'_>, http10: bool) -> Result<Framing, RequestError> {
+fn framing(found: &Semantics<'_, '_>, http10: bool) -> Result<Framing, RequestError> {
     if found.coding != Coding::Absent {
         return match found.coding {
             _ if found.length.is_some() => Err(RequestError::LengthAndChunked),
@@ -113,7 +120,7 @@ fn framing(found: &Semantics<'_>, http10: bool) -> Result<Framing, RequestError>
 }
 
 fn host<'b>(
-    found: &Semantics<'b>,
+    found: &Semantics<'_, 'b>,
     target: &Target<'b>,
     http10: bool,
 ) -> Result<Option<&'b str>, RequestError> {
@@ -133,8 +140,19 @@ fn host<'b>(
 }
 
 /// LF that no CR precedes; `httparse` takes it for a line end.
+#[inline]
 pub(super) fn has_bare_lf(head: &[u8]) -> bool {
-    memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
+    let Some((first, rest)) = head.split_first() else { return false };
+    // Pairs of each byte and the one before it, in pieces that the compiler compares at once.
+    let (pieces, end) = rest.as_chunks::<16>();
+    let (before, before_end) = head.as_chunks::<16>();
+    let is_bare = |(byte, before): (&u8, &u8)| (*byte == b'\n') & (*before != b'\r');
+    let any =
+        |piece: &[u8], before: &[u8]| piece.iter().zip(before).fold(false, |any, pair| any | is_bare(pair));
+    let in_pieces = pieces.iter().zip(before).fold(false, |bare, (piece, before)| bare | any(piece, before));
+    // Where `head` fills one more piece than `rest`, that one precedes the end.
+    let before_end = before.get(pieces.len()).map_or(before_end, |piece| &piece[..]);
+    *first == b'\n' || in_pieces || any(end, before_end)
 }
 
 /// A head that goes on: refused early once no continuation could be accepted.
@@ -188,4 +206,26 @@ pub(super) fn has_fold(buf: &[u8]) -> bool {
 /// CR that something other than LF follows.
 pub(super) fn has_bare_cr(buf: &[u8]) -> bool {
     memchr::memchr_iter(b'\r', buf).any(|at| buf.get(at + 1).is_some_and(|&b| b != b'\n'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_bare_lf;
+
+    #[test]
+    fn a_bare_lf_is_found_wherever_it_stands() {
+        for length in 0..70 {
+            let plain = vec![b'x'; length];
+            assert!(!has_bare_lf(&plain), "{length}");
+            for at in 0..length {
+                let mut head = plain.clone();
+                head[at] = b'\n';
+                assert!(has_bare_lf(&head), "{at} of {length}");
+                if let Some(before) = at.checked_sub(1) {
+                    head[before] = b'\r';
+                    assert!(!has_bare_lf(&head), "{at} of {length}");
+                }
+            }
+        }
+    }
 }

@@ -26,7 +26,7 @@ pub fn parse_response<'s, 'b: 's>(
         Some(_) => return Err(ResponseError::BadVersion),
     }
     let mut head = httparse::Response::new(&mut []);
-    let slots = slots.first(limits.headers_max);
+    let (slots, tokens) = slots.first(limits.headers_max);
     let config = httparse::ParserConfig::default();
     let head_len = match config.parse_response_with_uninit_headers(&mut head, buf, slots) {
         Ok(httparse::Status::Complete(head_len)) => head_len,
@@ -47,7 +47,7 @@ pub fn parse_response<'s, 'b: 's>(
     };
     let fields = &*head.headers;
     let http10 = version == 0;
-    let found = Semantics::of(fields);
+    let found = Semantics::of(fields, tokens);
     if found.connection_error.is_some() {
         return Err(ResponseError::BadConnection);
     }
@@ -56,20 +56,20 @@ pub fn parse_response<'s, 'b: 's>(
         status,
         reason: head.reason.unwrap_or(""),
         http10,
-        headers: Headers::new(fields),
+        headers: Headers::new(&buf[..head_len], fields),
         head_len,
         framing,
         length_declared,
         keep_alive: found.persists(http10) && framing != Framing::UntilClose && status != 101,
         is_event_stream: found.content_type.is_some_and(is_event_stream),
         upgrade: found.upgrade.filter(|_| found.connection_upgrade && !http10),
-        connection_tokens: found.tokens,
+        connection_tokens: found.tokens.done(),
     }))
 }
 
 /// RFC 9112 section 6.3, in its order; what the RFC calls a likely attack is an error here.
 fn framing(
-    found: &Semantics<'_>,
+    found: &Semantics<'_, '_>,
     http10: bool,
     status: u16,
     request_method: Method,

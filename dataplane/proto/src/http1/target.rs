@@ -108,9 +108,9 @@ pub fn is_valid_authority(text: &str) -> bool {
         let Some((host, rest)) = rest.split_once(']') else { return false };
         (host.parse::<Ipv6Addr>().is_ok(), rest)
     } else {
-        let end = text.bytes().position(|b| b == b':').unwrap_or(text.len());
-        let (host, rest) = text.split_at(end);
-        (!host.is_empty() && host.bytes().all(is_reg_name), rest)
+        let end = text.bytes().position(|b| !is_reg_name(b)).unwrap_or(text.len());
+        let (host, rest) = text.split_at_checked(end).unwrap_or_default();
+        (!host.is_empty(), rest)
     };
     let port_ok = match port.strip_prefix(':') {
         Some(digits) => digits.is_empty() || is_port(digits),
@@ -120,10 +120,28 @@ pub fn is_valid_authority(text: &str) -> bool {
 }
 
 fn is_port(digits: &str) -> bool {
-    digits.len() <= 5 && digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+    let value = |digits: &str| {
+        digits.bytes().try_fold(0, |value, b| b.is_ascii_digit().then(|| value * 10 + u32::from(b - b'0')))
+    };
+    digits.len() <= 5 && value(digits).is_some_and(|value| value <= u32::from(u16::MAX))
 }
 
 const fn is_reg_name(b: u8) -> bool {
+    REG_NAME[b as usize]
+}
+
+/// By byte: a `Host` is looked at for every request.
+const REG_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = in_reg_name(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
+const fn in_reg_name(b: u8) -> bool {
     matches!(b,
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'%'
         | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=')

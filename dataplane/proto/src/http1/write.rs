@@ -6,6 +6,15 @@ pub const CHUNK_TAIL: &[u8] = b"\r\n";
 /// Ends a chunked body that has no trailers.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
+/// Appends a field: `name: value` and CR LF.
+#[inline]
+pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Appends `len` in hexadecimal and CR LF. A chunk of length zero would end the body, so nothing is written for it.
 pub fn write_chunk_head(out: &mut Vec<u8>, len: usize) {
     if len == 0 {
