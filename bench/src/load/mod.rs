@@ -4,8 +4,14 @@
 //! *intended* start of a request (Gil Tene, "How NOT to measure latency"): a stall of the server counts for every request
 //! that should have started meanwhile. Never judges an outcome: that is the certificate's.
 
+mod arrivals;
+mod client;
+mod draw;
 mod outcome;
+mod record;
+mod seat;
 mod spec;
+mod state;
 mod stop;
 
 pub use outcome::{
