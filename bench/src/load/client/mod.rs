@@ -105,7 +105,7 @@ pub(crate) fn mix(protocol: &Protocol) -> Vec<(String, u32)> {
         Protocol::Http(requests) => of(requests),
         Protocol::Mcp(mcp) => of(&mcp.calls),
         Protocol::Sse { .. } => vec![("stream".to_owned(), 1)],
-        Protocol::WebSocket(requests) => of(requests),
+        Protocol::WebSocket { messages, .. } => of(messages),
         Protocol::Tcp(requests) => of(requests),
         Protocol::NewConnection(_) => vec![("connection".to_owned(), 1)],
     }
