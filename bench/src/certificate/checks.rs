@@ -41,12 +41,11 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn of(outcome: &'a Outcome) -> Self {
-        let waited = 1.0 - ratio(outcome.own_lag.len(), outcome.lag.len()).unwrap_or(1.0);
         Self {
             outcome,
             open: outcome.spec.arrivals != Arrivals::Closed,
             seconds: outcome.measured.as_secs_f64(),
-            waited: waited.max(0.0),
+            waited: ratio(outcome.pacing.waited, outcome.totals.sent).unwrap_or(0.0),
             answered: outcome.totals.completed + outcome.totals.errors.total(),
         }
     }
@@ -74,8 +73,8 @@ impl<'a> Run<'a> {
 
     /// Whether the generator itself had no time to send.
     fn generator_was_late(&self) -> bool {
-        let own = &self.outcome.own_lag;
-        let late = !own.is_empty() && own.value_at_quantile(0.99) as f64 > self.lag_limits().1;
+        let lag = &self.outcome.lag;
+        let late = !lag.is_empty() && lag.value_at_quantile(0.99) as f64 > self.lag_limits().1;
         late || self.worst_thread(|thread| thread.busy_share).unwrap_or(0.0) >= limits::BUSY_INVALID
             || self.worst_thread(|thread| thread.run_delay_share).unwrap_or(0.0) >= limits::RUN_DELAY_INVALID
     }
@@ -188,11 +187,11 @@ fn lag(run: &Run) -> Check {
     if !run.open {
         return not_judged(NAME, Side::Generator, "closed loop: there is no schedule");
     }
-    let own = &run.outcome.own_lag;
-    if own.is_empty() {
-        return not_judged(NAME, Side::Generator, "no request found an idle connection");
+    let lag = &run.outcome.lag;
+    if lag.is_empty() {
+        return not_judged(NAME, Side::Generator, "no request was sent");
     }
-    let p99 = own.value_at_quantile(0.99) as f64;
+    let p99 = lag.value_at_quantile(0.99) as f64;
     let (valid, invalid) = run.lag_limits();
     let verdict = match p99 {
         fine if fine <= valid => Verdict::Valid,
@@ -202,7 +201,7 @@ fn lag(run: &Run) -> Check {
     let limit = format!("at most {}", human::nanoseconds(valid));
     check(NAME, Side::Generator, human::nanoseconds(p99), limit, verdict, || {
         format!(
-            "1 % of requests were sent {} or more after they were due although a connection was idle: response times \
+            "1 % of requests were sent {} or more after they could have been: response times \
              contain the generator's own delay; give it a processor of its own (--cpus), more --threads, or a lower rate",
             human::nanoseconds(p99)
         )
@@ -214,10 +213,10 @@ fn lag_max(run: &Run) -> Check {
     if !run.open {
         return not_judged(NAME, Side::Generator, "closed loop: there is no schedule");
     }
-    if run.outcome.own_lag.is_empty() {
-        return not_judged(NAME, Side::Generator, "no request found an idle connection");
+    if run.outcome.lag.is_empty() {
+        return not_judged(NAME, Side::Generator, "no request was sent");
     }
-    let max = run.outcome.own_lag.max() as f64;
+    let max = run.outcome.lag.max() as f64;
     let response = run.outcome.latencies.response.max() as f64;
     let valid = (limits::LAG_MAX_SHARE * response).max(limits::LAG_MAX_FLOOR);
     let verdict = if max >= limits::LAG_MAX_INVALID {

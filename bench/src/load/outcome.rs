@@ -148,7 +148,7 @@ pub struct Interval {
     pub totals: Totals,
     /// What was measured in it.
     pub latencies: Latencies,
-    /// Actual less intended start.
+    /// As [`Outcome::lag`].
     pub lag: Histogram<u64>,
     /// Requests due and not begun at its end.
     pub backlog: u64,
@@ -229,6 +229,8 @@ pub struct Pacing {
     pub gaps: Vec<u64>,
     /// Time integral of requests in flight (from send to end), request-seconds.
     pub in_flight_seconds: f64,
+    /// Requests sent later than intended because no connection was idle: the server held them back, not the generator.
+    pub waited: u64,
 }
 
 /// What a run measured.
@@ -248,11 +250,9 @@ pub struct Outcome {
     pub totals: Totals,
     /// Response and service times.
     pub latencies: Latencies,
-    /// Actual less intended start, of all that were sent.
+    /// The generator's own delay: the actual start less the moment from which the request could be sent, which is the
+    /// intended start or, where it had to wait for a connection, when one became free. Empty in a closed loop.
     pub lag: Histogram<u64>,
-    /// The same of those alone that found an idle connection when they were due: their lag is the generator's own,
-    /// while that of the others is (also) the wait for a connection, which is the server's. Empty in a closed loop.
-    pub own_lag: Histogram<u64>,
     /// From the start of a connect to its end.
     pub connect: Histogram<u64>,
     /// By request of the mix, in its order.

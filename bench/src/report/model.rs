@@ -13,8 +13,8 @@ use super::host::Host;
 use super::quantiles::{Latency, MS, Quantiles};
 use crate::certificate::Certificate;
 use crate::load::{
-    Arrivals, Era, ErrorKind, Errors, Machine, Outcome, Point, Protocol, Spec, StreamOutcome, Target, Think,
-    Totals,
+    Arrivals, Era, ErrorKind, Errors, Machine, Outcome, Pacing, Point, Protocol, Spec, StreamOutcome, Target,
+    Think, Totals,
 };
 
 /// Version of the JSON form.
@@ -49,10 +49,9 @@ pub struct Report {
     pub rates: Rates,
     /// Response and service times; `None` when the run is INVALID.
     pub latency: Option<Latency>,
-    /// Actual less intended start, of all requests.
+    /// The generator's own delay: actual start less the moment from which the request could be sent; `None` in a closed
+    /// loop.
     pub lag: Option<Quantiles>,
-    /// The same of those that found an idle connection: the generator's own.
-    pub own_lag: Option<Quantiles>,
     /// Times to connect; `None` when there was none or the run is INVALID.
     pub connect: Option<Quantiles>,
     /// By request of the mix.
@@ -264,6 +263,8 @@ pub struct Generator {
     pub cpu_us_per_request: f64,
     /// Mean number of requests in flight.
     pub in_flight_mean: f64,
+    /// Requests that waited for a connection.
+    pub waited: u64,
     /// By thread.
     pub threads: Vec<ThreadReport>,
     /// Steal over all time of the processors in use, 0..=1.
@@ -356,11 +357,10 @@ impl Report {
             rates: rates(&outcome.totals, outcome.spec.arrivals != Arrivals::Closed, outcome.measured),
             latency: trusted.then_some(latency),
             lag: quantiles_of_some(&outcome.lag),
-            own_lag: quantiles_of_some(&outcome.own_lag),
             connect: quantiles_of_some(&outcome.connect).filter(|_| trusted),
             requests: requests(outcome, trusted),
             streams: outcome.streams.as_ref().map(|streams| stream_report(streams, trusted)),
-            generator: generator(&outcome.machine, outcome.pacing.in_flight_seconds, seconds),
+            generator: generator(&outcome.machine, &outcome.pacing, seconds),
             host,
             distribution: if trusted { distribution(outcome) } else { Vec::new() },
             series: outcome.series.iter().map(|point| series_point(point, trusted)).collect(),
@@ -481,10 +481,11 @@ fn stream_report(streams: &StreamOutcome, trusted: bool) -> StreamReport {
     }
 }
 
-fn generator(machine: &Machine, in_flight_seconds: f64, seconds: f64) -> Generator {
+fn generator(machine: &Machine, pacing: &Pacing, seconds: f64) -> Generator {
     Generator {
         cpu_us_per_request: machine.cpu_us_per_request,
-        in_flight_mean: if seconds > 0.0 { in_flight_seconds / seconds } else { 0.0 },
+        in_flight_mean: if seconds > 0.0 { pacing.in_flight_seconds / seconds } else { 0.0 },
+        waited: pacing.waited,
         threads: machine
             .threads
             .iter()
