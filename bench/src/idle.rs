@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::child::ChildError;
-use crate::compare::{Candidate, answers};
+use crate::compare::answers;
+use crate::peers::Candidate;
 use crate::procfs;
 
 const READY_LIMIT: Duration = Duration::from_secs(15);

