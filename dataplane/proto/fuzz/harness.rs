@@ -473,6 +473,7 @@ fn check_against(scan: &jsonrpc::Scan<'_>, value: &serde_json::Value) {
             version.filter(|text| text.is_string()).or_else(|| param("protocolVersion")),
         );
         assert_eq!(scan.params.is_some(), params.is_some());
+        assert_eq!(scan.has_error, value.get("error").is_some());
         match scan.id {
             None => {
                 assert!(value.get("id").is_none_or(|id| id.is_object() || id.is_array() || id.is_boolean()))

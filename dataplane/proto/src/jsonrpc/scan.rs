@@ -58,6 +58,8 @@ pub struct Scan<'b> {
     pub protocol_version: Option<Str<'b>>,
     /// `params._meta.progressToken`
     pub progress_token: Option<Id<'b>>,
+    /// It has an `error`: of the two kinds of [`Kind::Response`], the one that failed.
+    pub has_error: bool,
     /// The whole message was seen.
     pub complete: bool,
     /// A key differs from one that matters only in case: some servers (Go's `encoding/json`) take it for that one.
@@ -243,6 +245,7 @@ impl<'b> Found<'b> {
             request_id: self.request_id,
             protocol_version: self.meta_version.or(self.version),
             progress_token: self.progress_token,
+            has_error: self.has(Key::Error),
             complete,
             has_case_variant: self.has_case_variant,
         }

@@ -63,6 +63,16 @@ impl EventParser {
         }
     }
 
+    /// Begins another stream, as a new parser would; memory is kept.
+    pub fn restart(&mut self) {
+        let (mut line, mut name) = (core::mem::take(&mut self.line), core::mem::take(&mut self.name));
+        let (mut data, mut id) = (core::mem::take(&mut self.data), core::mem::take(&mut self.id));
+        for text in [&mut line, &mut name, &mut data, &mut id] {
+            text.clear();
+        }
+        *self = Self { line, name, data, id, ..Self::new(self.event_bytes_max) };
+    }
+
     /// The last `retry` field: how long to wait before reconnecting, in milliseconds.
     #[must_use]
     pub const fn retry_ms(&self) -> Option<u64> {
@@ -203,6 +213,25 @@ mod tests {
         assert_eq!(parser.next(&mut input), Ok(Some(reset)));
         assert_eq!(parser.next(&mut input), Ok(None));
         assert!(input.is_empty());
+    }
+
+    #[test]
+    fn a_restarted_parser_knows_nothing_of_the_stream_before() {
+        let streams: [&[u8]; 4] = [
+            b"id: 1\nevent: e\nretry: 5\ndata: a\n\n",
+            b"id: 1\nevent: e\ndata: half a li",
+            b"data: a\r",
+            b"data: longer than the bound of the parser allows",
+        ];
+        for before in streams {
+            let mut parser = EventParser::new(40);
+            let mut input = before;
+            let _ = parser.next(&mut input);
+            parser.restart();
+            let mut input: &[u8] = b"\ndata: b\n\n";
+            assert_eq!(parser.next(&mut input), Ok(Some(Event { name: b"", data: b"b", id: b"" })));
+            assert_eq!(parser.retry_ms(), None);
+        }
     }
 
     #[test]
