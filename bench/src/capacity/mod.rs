@@ -1,1 +1,70 @@
-//! Capacity: how much fits, from measurements, and what follows from it. Never starts anything but runs of the generator.
+//! The capacity planner: what a server can do within its goals, why, and how many are needed.
+//!
+//! Owns the search for the highest rate ([`search`]), the scaling law ([`usl`]), the queue model ([`queue`]), the number of
+//! nodes ([`nodes`]), the comparison with an earlier result ([`baseline`]) and their report ([`report`]). All of them are
+//! pure and seeded; only [`measure`] runs load. Never extrapolates silently, never counts a trial that the generator spoiled.
+
+pub mod baseline;
+pub mod goals;
+pub mod nodes;
+mod random;
+mod record;
+pub mod search;
+mod trial;
+
+pub use goals::{Goal, GoalError};
+pub use random::Random;
+pub use record::{Times, TrialRecord};
+pub use trial::{Ask, Evidence, Measured, Trial, TrialError};
+
+use std::time::Duration;
+
+/// Something that a plan tells while it runs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A part of the plan begins, such as "search" or "scaling over connections".
+    Part(&'a str),
+    /// A trial begins.
+    TrialBegan {
+        /// What is asked of it.
+        ask: &'a Ask,
+        /// Why it is run.
+        purpose: &'a str,
+        /// Which one of its part, from 1.
+        number: usize,
+        /// Time that the part has taken.
+        took: Duration,
+        /// The most that it may take.
+        time_max: Duration,
+    },
+    /// How a running trial fares.
+    Live {
+        /// Requests sent and good replies.
+        sent: u64,
+        /// See `sent`.
+        completed: u64,
+        /// Failures.
+        errors: u64,
+        /// 99th percentile of the response time so far, nanoseconds.
+        p99_ns: u64,
+    },
+    /// A trial ended.
+    TrialEnded(&'a TrialRecord),
+    /// Something that the user should know.
+    Note(&'a str),
+}
+
+/// Who is told how a plan proceeds.
+pub trait Progress {
+    /// Takes an event; must return at once.
+    fn event(&mut self, event: &Event<'_>);
+}
+
+/// Tells nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn event(&mut self, _: &Event<'_>) {}
+}
