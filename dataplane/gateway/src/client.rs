@@ -7,7 +7,7 @@ use erlmcp_ring::PeerAddr;
 
 use crate::downstream::Downstream;
 use crate::downstream::http1::Http1;
-use crate::exchange;
+use crate::exchange::{self, Outcome};
 use crate::link::ids::ListenerId;
 use crate::link::reason::Reason;
 use crate::pipeline::{self, Begun};
@@ -23,19 +23,22 @@ const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// Begins to serve a connection in a task of its own. A connection for which there is no task is closed.
 pub(crate) fn start(state: &Shared, transport: Transport, peer: &PeerAddr, listener: ListenerId) {
     let http1 = Http1::new(state, transport, peer, listener);
-    if state.ring.spawn(serve(state.clone(), http1)).is_err() {
+    if state.ring.spawn(serve(state.clone(), Downstream::Http1(http1))).is_err() {
         state.count_reason(Reason::Overloaded);
     }
 }
 
 /// Goes on with a connection whose event stream has ended.
 pub(crate) fn resume(state: &Shared, down: Downstream) {
-    let Downstream::Http1(http1) = down;
+    let Downstream::Http1(http1) = &down;
     let spawned = match http1.can_go_on() {
-        true => state.ring.spawn(serve(state.clone(), http1)),
+        true => state.ring.spawn(serve(state.clone(), down)),
         false => {
             let state = state.clone();
-            state.clone().ring.spawn(async move { linger(&state, &http1).await })
+            state.clone().ring.spawn(async move {
+                let Downstream::Http1(http1) = &down;
+                linger(&state, http1).await;
+            })
         }
     };
     if spawned.is_err() {
@@ -43,24 +46,32 @@ pub(crate) fn resume(state: &Shared, down: Downstream) {
     }
 }
 
-async fn serve(state: Shared, mut http1: Box<Http1>) {
-    while let Some(begun) = next_request(&state, &mut http1).await {
-        let done = match begun {
-            Begun::Forward(forward) => exchange::run(&state, Downstream::Http1(http1), forward).await,
-            Begun::Answer => http1.answered(&state).await.then_some(Downstream::Http1(http1)),
-            Begun::Refuse(reason) => {
+async fn serve(state: Shared, mut down: Downstream) {
+    loop {
+        let Downstream::Http1(http1) = &mut down;
+        let is_usable = match next_request(&state, http1).await {
+            None => return,
+            Some(Begun::Forward(mut forward)) => match exchange::run(&state, &mut down, &mut forward).await {
+                Outcome::Over(is_usable) => is_usable,
+                Outcome::Stream(up, events) => {
+                    let served_max = forward.plan.group().requests_per_connection_max;
+                    return exchange::detach(&state, down, up, events, served_max);
+                }
+            },
+            Some(Begun::Answer) => http1.answered(&state).await,
+            Some(Begun::Refuse(reason)) => {
                 http1.note.reason = Some(reason);
                 let told = http1.refuse(&state, reason).await;
                 state.account(&http1.note, http1.listener, http1.peer);
-                told.then_some(Downstream::Http1(http1))
+                told
             }
         };
-        match done {
-            Some(Downstream::Http1(back)) => http1 = back,
-            None => return,
+        if !is_usable {
+            return;
         }
+        let Downstream::Http1(http1) = &down;
         if !http1.can_go_on() {
-            return linger(&state, &http1).await;
+            return linger(&state, http1).await;
         }
     }
 }
@@ -124,14 +135,11 @@ async fn wait_idle(state: &Shared, http1: &mut Http1) -> bool {
     let idle_at = state.ring.now() + timeout;
     let mut alarm = Alarm::default();
     let received = poll_fn(|_| {
-        alarm.set(
-            state,
-            match state.drain() {
-                Drain::No => idle_at,
-                Drain::Until { idle, .. } => idle_at.min(idle),
-            },
-        );
-        http1.transport().poll_recv()
+        let at = match state.drain() {
+            Drain::No => idle_at,
+            Drain::Until { idle, .. } => idle_at.min(idle),
+        };
+        alarm.poll(state, at, || http1.transport().poll_recv())
     })
     .await;
     match received {

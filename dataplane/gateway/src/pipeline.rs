@@ -12,7 +12,7 @@ use erlmcp_ring::SendList;
 use crate::body::{Encoding, Keep};
 use crate::cors;
 use crate::downstream::http1::{Http1, Terms};
-use crate::exchange::Forward;
+use crate::exchange::{Forward, Outgoing, Plan};
 use crate::link::ids::{EndpointId, GroupIndex, NO_ROUTE, RouteIndex};
 use crate::link::reason::Reason;
 use crate::link::snapshot::{Endpoint, ListenerLimits, Route};
@@ -113,7 +113,7 @@ enum Decision {
         group: GroupIndex,
         endpoint: EndpointId,
         first: SendList,
-        host_value: Range<usize>,
+        host_value: Range<u32>,
     },
 }
 
@@ -257,18 +257,9 @@ fn act(state: &Shared, http1: &mut Http1, decision: Decision, snapshot: Snapshot
             let method = about.method;
             let is_small_body =
                 matches!(about.framing, Framing::Length(length) if length <= GATHERED_BYTES_MAX);
-            Begun::Forward(Forward {
-                snapshot,
-                route,
-                group,
-                endpoint,
-                first,
-                host_value,
-                method,
-                encoding,
-                is_body_sent,
-                is_small_body,
-            })
+            let plan = Plan { snapshot, route, group, method };
+            let request = Outgoing { endpoint, first, host_value, encoding, is_body_sent, is_small_body };
+            Begun::Forward(Forward { plan, request })
         }
     }
 }

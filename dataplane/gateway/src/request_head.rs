@@ -23,12 +23,13 @@ pub(crate) struct Context<'a> {
 
 /// Appends the head, its empty line included. Returns where the value of `Host` stands, so that it can be
 /// replaced when another node has to take the request.
-pub(crate) fn write(request: &Request<'_>, context: &Context<'_>, out: &mut Vec<u8>) -> Range<usize> {
+pub(crate) fn write(request: &Request<'_>, context: &Context<'_>, out: &mut Vec<u8>) -> Range<u32> {
     let route = context.route;
     write_request_line(request, route, out);
     let start = out.len();
     out.extend_from_slice(host(route, context.endpoint, request.host).as_bytes());
-    let host_value = start..out.len();
+    // Heads are far below 4 GiB.
+    let host_value = start as u32..out.len() as u32;
     out.extend_from_slice(b"\r\n");
     let forwarded = write_fields(request, context, out);
     write_forwarded(request, context, &forwarded, out);

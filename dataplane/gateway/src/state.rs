@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use erlmcp_proto::jsonrpc::mcp;
@@ -47,6 +48,21 @@ pub(crate) enum Drain {
 pub(crate) struct Alarm(Option<Time>);
 
 impl Alarm {
+    /// Polls under a deadline, `at` or the drain's limit, which costs nothing while it has not to be waited for.
+    pub(crate) fn poll<T>(&mut self, state: &State, at: Time, mut poll: impl FnMut() -> Poll<T>) -> Poll<T> {
+        // The deadline of what came before may have passed.
+        if state.ring.deadline_passed() {
+            self.set(state, at);
+        }
+        let polled = poll();
+        if polled.is_ready() {
+            return polled;
+        }
+        self.set(state, at);
+        // Nobody is woken for a deadline that has passed before it was set.
+        if state.ring.deadline_passed() { poll() } else { polled }
+    }
+
     /// Sets the running task's deadline to `at`, or to the drain's limit if that comes first.
     pub(crate) fn set(&mut self, state: &State, at: Time) {
         let at = state.within_drain(at);

@@ -4,7 +4,7 @@
 
 use std::task::{Poll, ready};
 
-use erlmcp_ring::{Conn, IoError, RecvMode, SendList, Sent};
+use erlmcp_ring::{Conn, IoError, RecvMode, SendList, Sent, TaskRef};
 
 use crate::chunk::Chunk;
 
@@ -43,6 +43,13 @@ impl Transport {
     pub(crate) fn watch_end(&self) -> bool {
         match self {
             Self::Plain(conn) => conn.recv_ended(),
+        }
+    }
+
+    /// Lets another task of the shard be woken by what comes next.
+    pub(crate) fn wake_on_recv(&self, task: TaskRef) {
+        match self {
+            Self::Plain(conn) => conn.wake_on_recv(task),
         }
     }
 

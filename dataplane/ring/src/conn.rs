@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use crate::addr::PeerAddr;
 use crate::config::RecvMode;
 use crate::error::IoError;
-use crate::handle::Handle;
+use crate::handle::{Handle, TaskRef};
 use crate::lease::Lease;
 use crate::send::{SendList, Sent};
 use crate::slab::Key;
@@ -36,6 +36,14 @@ impl Conn {
     #[inline]
     pub fn poll_recv(&self) -> Poll<Result<Option<Lease>, IoError>> {
         self.handle.with_io(|io| io.poll_recv(self.key))
+    }
+
+    /// Lets another task of this shard be woken by what is received next, as if it had polled [`Self::poll_recv`];
+    /// at once if something has come already. For handing a connection on without running its new owner.
+    pub fn wake_on_recv(&self, task: TaskRef) {
+        if let Some(task) = task.0 {
+            self.handle.with_io(|io| io.wake_on_recv(self.key, task.index));
+        }
     }
 
     /// The future of [`Self::poll_recv`].

@@ -253,12 +253,27 @@ impl Exec {
         let index = self.running();
         let mut tasks = self.tasks.borrow_mut();
         let Some((key, task)) = tasks.all.occupant(index) else { return };
-        // A tick that has not begun has not passed; most deadlines need no division to see that.
-        let expired = nanos <= now_nanos && tick_of(nanos) <= now_nanos / TICK_NANOS;
+        let expired = is_past(nanos, now_nanos);
         task.deadline = nanos;
         task.expired = expired;
         self.running.set((index, expired));
         if !expired && nanos < task.timer_nanos {
+            self.move_timer(key, task, nanos);
+        }
+    }
+
+    /// Sets the deadline of a task that is not running; one that has passed already wakes it.
+    pub(crate) fn set_deadline_of(&self, key: Key, nanos: u64, now_nanos: u64) {
+        if key.index == self.running() {
+            return self.set_deadline(nanos, now_nanos);
+        }
+        let mut tasks = self.tasks.borrow_mut();
+        let Some(task) = tasks.all.get_mut(key) else { return };
+        task.deadline = nanos;
+        task.expired = is_past(nanos, now_nanos);
+        if task.expired {
+            tasks.wake(key.index);
+        } else if nanos < task.timer_nanos {
             self.move_timer(key, task, nanos);
         }
     }
@@ -311,6 +326,12 @@ impl Exec {
     pub(crate) const fn task_bytes() -> usize {
         Slab::<Task>::slot_bytes()
     }
+}
+
+/// A tick that has not begun has not passed; most deadlines need no division to see that.
+#[inline]
+fn is_past(nanos: u64, now_nanos: u64) -> bool {
+    nanos <= now_nanos && tick_of(nanos) <= now_nanos / TICK_NANOS
 }
 
 const _: () = assert!(Exec::task_bytes() <= 96);

@@ -28,9 +28,9 @@ use crate::waker::Remote;
 #[derive(Clone)]
 pub struct Handle(pub(crate) Rc<Core>);
 
-/// A task of one shard, named so that another task of the same shard can wake it. No allocation, no atomics.
-#[derive(Clone, Copy, Debug)]
-pub struct TaskRef(Option<Key>);
+/// A task of one shard, named so that another task of the same shard can wake it; by default none. No allocation, no atomics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TaskRef(pub(crate) Option<Key>);
 
 impl Handle {
     /// Runs `f` on the tables. A panic in there is the driver's, whoever called: it aborts the process, because the
@@ -92,8 +92,17 @@ impl Handle {
         self.0.exec.set_deadline(at.map_or(u64::MAX, Time::as_nanos), self.now().as_nanos());
     }
 
+    /// Sets the deadline of another task of this shard, on whose behalf something was begun; one that has passed
+    /// already wakes it. A task that has ended is none.
+    pub fn set_deadline_of(&self, task: TaskRef, at: Time) {
+        if let Some(key) = task.0 {
+            self.0.exec.set_deadline_of(key, at.as_nanos(), self.now().as_nanos());
+        }
+    }
+
     /// The running task's deadline has passed.
     #[must_use]
+    #[inline]
     pub fn deadline_passed(&self) -> bool {
         self.0.exec.running_expired()
     }

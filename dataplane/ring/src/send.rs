@@ -268,8 +268,9 @@ pub struct SendList {
 }
 
 impl SendList {
+    /// Takes no block from the pool before something is put in.
     pub(crate) fn new(pool: &Rc<Pool>) -> Self {
-        Self { block: Some(pool.take()), pool: Rc::clone(pool) }
+        Self { block: None, pool: Rc::clone(pool) }
     }
 
     pub(crate) fn from_block(block: Box<Block>, pool: &Rc<Pool>) -> Self {
@@ -342,6 +343,12 @@ impl SendList {
     #[must_use]
     pub fn bytes_done(&self) -> usize {
         self.block.as_ref().map_or(0, |block| block.done)
+    }
+
+    /// What is in the list, which is empty afterwards.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        Self { block: self.block.take(), pool: Rc::clone(&self.pool) }
     }
 
     /// Empties the list, keeping its memory.

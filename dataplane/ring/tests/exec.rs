@@ -4,7 +4,7 @@ mod common;
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use common::{both, both_configured, both_with, list, pair, pattern, recv_exact, run, turn_until};
-use erlmcp_ring::{DriverKind, IoError, RecvMode, Shard, TasksFull, lane};
+use erlmcp_ring::{DriverKind, IoError, RecvMode, Shard, TaskRef, TasksFull, lane};
 
 #[test]
 fn lanes_wake_a_sleeping_shard_and_a_tokio_task() {
@@ -112,12 +112,12 @@ fn a_panic_ends_its_task_and_connection_and_nothing_else() {
             panic!("as meant by this test");
         };
         handle.spawn(task).expect("spawns");
-        std::io::Write::write_all(&mut its_peer, b"x").expect("writes");
+        its_peer.write_all(b"x").expect("writes");
         turn_until(shard, "the panic is counted", || handle.stats().panics.get() == 1);
         let mut rest = Vec::new();
         turn_until(shard, "its connection is closed", || handle.stats().conns.get() == 1);
         let _ = its_peer.read_to_end(&mut rest);
-        std::io::Write::write_all(&mut other, b"fine").expect("writes");
+        other.write_all(b"fine").expect("writes");
         assert_eq!(run(shard, recv_exact(&fine, 4)), b"fine");
         assert_eq!(handle.leases_out(), [0, 0]);
     });
@@ -201,7 +201,7 @@ fn teardown_waits_for_the_kernel_and_what_outlives_it_is_closed() {
             let mut shard = Shard::new(cfg, chosen).expect("a shard");
             let handle = shard.handle();
             let (conn, mut peer) = pair(&handle, RecvMode::Large);
-            std::io::Write::write_all(&mut peer, &pattern(5000, 2)).expect("writes");
+            peer.write_all(&pattern(5000, 2)).expect("writes");
             let lease = run(&mut shard, conn.recv()).expect("receives").expect("bytes");
             let mut out = handle.send_list();
             out.push_lease(lease.slice(..));
@@ -402,4 +402,70 @@ fn a_stopper_ends_a_shard_that_sleeps_and_one_that_has_not_begun() {
             }
         },
     );
+}
+
+#[test]
+fn a_connection_is_handed_to_a_task_that_has_not_polled_it() {
+    for sent_before in [false, true] {
+        both(|shard| {
+            let handle = shard.handle();
+            let (conn, mut theirs) = pair(&handle, RecvMode::Small);
+            let (task, got) = (Rc::new(Cell::new(TaskRef::default())), Rc::new(Cell::new(0)));
+            handle
+                .spawn({
+                    let (handle, task, got) = (handle.clone(), task.clone(), got.clone());
+                    poll_fn(move |_| {
+                        task.set(handle.current_task());
+                        got.set(got.get() + 1);
+                        Poll::Pending
+                    })
+                })
+                .expect("spawns");
+            turn_until(shard, "the task has begun", || got.get() == 1);
+            if sent_before {
+                theirs.write_all(b"x").expect("writes");
+                turn_until(shard, "the byte is queued", || handle.leases_out()[0] == 1);
+            }
+            conn.wake_on_recv(task.get());
+            if !sent_before {
+                shard.turn(Some(Duration::ZERO));
+                assert_eq!(got.get(), 1, "nothing has come yet");
+                theirs.write_all(b"x").expect("writes");
+            }
+            turn_until(shard, "the task is woken", || got.get() == 2);
+            assert_eq!(&*conn.try_recv().expect("a byte"), b"x");
+        });
+    }
+}
+
+#[test]
+fn a_deadline_is_set_for_another_task() {
+    both(|shard| {
+        let handle = shard.handle();
+        let (task, passed) = (Rc::new(Cell::new(TaskRef::default())), Rc::new(Cell::new(0)));
+        handle
+            .spawn({
+                let (handle, task, passed) = (handle.clone(), task.clone(), passed.clone());
+                poll_fn(move |_| {
+                    task.set(handle.current_task());
+                    if handle.deadline_passed() {
+                        passed.set(passed.get() + 1);
+                        // Far away: it is the other that sets one that passes.
+                        handle.set_deadline(Some(handle.now() + Duration::from_secs(3600)));
+                    }
+                    Poll::Pending
+                })
+            })
+            .expect("spawns");
+        shard.turn(Some(Duration::ZERO));
+        let start = handle.now();
+        handle.set_deadline_of(task.get(), start + Duration::from_millis(20));
+        turn_until(shard, "it passes", || passed.get() == 1);
+        assert!(handle.now().since(start) >= Duration::from_millis(20), "early");
+        handle.set_deadline_of(task.get(), start);
+        turn_until(shard, "it has passed already", || passed.get() == 2);
+        handle.set_deadline_of(TaskRef::default(), start);
+        shard.turn(Some(Duration::ZERO));
+        assert_eq!(passed.get(), 2);
+    });
 }

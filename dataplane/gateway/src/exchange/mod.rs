@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use erlmcp_proto::http1::Method;
-use erlmcp_ring::{Handle, SendList};
+use erlmcp_ring::SendList;
 
 use crate::body::{Encoding, Keep};
 use crate::downstream::Downstream;
@@ -22,22 +22,32 @@ use crate::link::snapshot::{Endpoint, Group, HostPolicy, Route};
 use crate::note::micros_between;
 use crate::state::{Alarm, Shared, SnapshotRef};
 use crate::upstream::Upstream;
-use crate::upstream::acquire::{Engaged, acquire, engage};
-use crate::upstream::http1::Http1;
+use crate::upstream::acquire::{acquire, engage};
+pub(crate) use stream::{Events, detach};
 use upload::{Phase, Upload};
 
 /// A request that is to be forwarded: its head is written, its place is known.
 pub(crate) struct Forward {
+    pub(crate) plan: Plan,
+    pub(crate) request: Outgoing,
+}
+
+/// What was decided about a request for good.
+pub(crate) struct Plan {
     pub(crate) snapshot: SnapshotRef,
     pub(crate) route: RouteIndex,
     pub(crate) group: GroupIndex,
+    pub(crate) method: Method,
+}
+
+/// The request as it leaves.
+pub(crate) struct Outgoing {
     /// The node that was picked; its `Host` stands in the head.
     pub(crate) endpoint: EndpointId,
     /// The head and what had come of the body.
     pub(crate) first: SendList,
     /// Where the value of `Host` stands in it.
-    pub(crate) host_value: Range<usize>,
-    pub(crate) method: Method,
+    pub(crate) host_value: Range<u32>,
     /// How the rest of the body leaves, and whether all of it is in `first`.
     pub(crate) encoding: Encoding,
     pub(crate) is_body_sent: bool,
@@ -45,16 +55,24 @@ pub(crate) struct Forward {
     pub(crate) is_small_body: bool,
 }
 
-impl Forward {
-    fn route(&self) -> &Route {
+/// How an exchange ended for its client's side.
+pub(crate) enum Outcome {
+    /// It is accounted for. Whether the connection is in order still.
+    Over(bool),
+    /// It goes on as an event stream, and what has come of that was counted.
+    Stream(Box<Upstream>, Events),
+}
+
+impl Plan {
+    pub(crate) fn route(&self) -> &Route {
         &self.snapshot.routes[usize::from(self.route.0)]
     }
 
-    fn group(&self) -> &Group {
+    pub(crate) fn group(&self) -> &Group {
         &self.snapshot.groups[usize::from(self.group.0)]
     }
 
-    fn read_timeout(&self) -> Duration {
+    pub(crate) fn read_timeout(&self) -> Duration {
         self.route().read_timeout.unwrap_or(self.group().read_timeout)
     }
 
@@ -63,23 +81,72 @@ impl Forward {
     }
 }
 
-/// Runs the exchange. Returns the client's side when it is still at hand: not after it became a stream.
-pub(crate) async fn run(state: &Shared, mut down: Downstream, mut forward: Forward) -> Option<Downstream> {
-    let (mut up, upload, is_stream) = match begin(state, &mut down, &mut forward).await {
-        Ok(begun) => begun,
-        Err(reason) => return finish(state, down, Err(reason)).await,
-    };
-    let mut events = stream::Events::new(is_stream);
-    // A call that is answered by one event and its end, as most are, never becomes a stream.
-    if is_stream && !events.come_whole(state, &mut down, &mut up) {
-        return stream::detach(state, down, up, events, &forward);
+impl Outgoing {
+    /// Addresses the head to another node than the one it was written for. Copies it: this is rare.
+    pub(crate) fn address(&mut self, endpoint: &Endpoint, plan: &Plan) {
+        if std::mem::replace(&mut self.endpoint, endpoint.id) == endpoint.id
+            || plan.route().host != HostPolicy::Upstream
+        {
+            return;
+        }
+        let old = self.first.take().to_vec();
+        let (start, end) = (self.host_value.start as usize, self.host_value.end as usize);
+        let mut new = Vec::with_capacity(old.len() + endpoint.host_header.len());
+        new.extend_from_slice(&old[..start]);
+        new.extend_from_slice(endpoint.host_header.as_bytes());
+        // Heads are far below 4 GiB.
+        self.host_value.end = new.len() as u32;
+        new.extend_from_slice(&old[end..]);
+        self.first.push_owned(new);
     }
-    let result = relay(state, &mut down, up, upload, &forward, &mut events).await;
-    finish(state, down, result).await
 }
 
-/// Accounts for the exchange; a failure is answered if there is still room for an answer.
-async fn finish(state: &Shared, mut down: Downstream, result: Result<(), Reason>) -> Option<Downstream> {
+/// Runs the exchange.
+pub(crate) async fn run(state: &Shared, down: &mut Downstream, forward: &mut Forward) -> Outcome {
+    let result = match carry(state, down, forward).await {
+        Ok(Carried::Sent) => Ok(()),
+        Ok(Carried::Whole) => flush(state, down).await,
+        Ok(Carried::Stream(up, events)) => return Outcome::Stream(up, events),
+        Err(reason) => Err(reason),
+    };
+    Outcome::Over(finish(state, down, result).await)
+}
+
+/// How far a reply was carried.
+enum Carried {
+    /// Its end is on its way.
+    Sent,
+    /// It has come whole, and its end is still to be sent.
+    Whole,
+    /// It is an event stream.
+    Stream(Box<Upstream>, Events),
+}
+
+/// Carries the request to a node and the reply back. The node's connection is free, or closed, afterwards.
+async fn carry(state: &Shared, down: &mut Downstream, forward: &mut Forward) -> Result<Carried, Reason> {
+    let Forward { plan, request } = forward;
+    // The node's side stays where it is made: it is too large to be handed from future to future.
+    let mut node = None;
+    let Begun { up, mut upload, is_stream } = begin(state, down, plan, request, &mut node).await?;
+    let mut events = Events::new(is_stream);
+    // A call that is answered by one event and its end, as most are, never becomes a stream.
+    if is_stream && !events.come_whole(state, down, up) {
+        let up = node.take().ok_or(Reason::NoHealthyNode)?;
+        return Ok(Carried::Stream(Box::new(up), events));
+    }
+    relay(state, down, up, &mut upload, plan, &mut events).await?;
+    down.finish_reply(up.trailers());
+    // The last bytes are on their way before the node's connection goes to the next request.
+    let is_sent = down.release() || matches!(down.poll_flush(), Poll::Ready(Ok(())));
+    if upload.is_over() {
+        up.give_back(plan.group().requests_per_connection_max);
+    }
+    Ok(if is_sent { Carried::Sent } else { Carried::Whole })
+}
+
+/// Accounts for the exchange; a failure is answered if there is still room for an answer. Returns whether the
+/// client's connection is in order.
+async fn finish(state: &Shared, down: &mut Downstream, result: Result<(), Reason>) -> bool {
     let mut usable = true;
     if let Err(reason) = result {
         let endpoint = down.note().endpoint;
@@ -93,29 +160,35 @@ async fn finish(state: &Shared, mut down: Downstream, result: Result<(), Reason>
     }
     let (listener, client) = (down.listener(), down.client());
     state.account(down.note(), listener, client);
-    usable.then_some(down)
+    usable
+}
+
+/// An exchange whose reply has begun.
+struct Begun<'n> {
+    up: &'n mut Upstream,
+    upload: Upload,
+    /// Whether an event stream follows.
+    is_stream: bool,
 }
 
 /// From the pool to the reply's head, over a dead reused connection where need be.
-async fn begin(
+async fn begin<'n>(
     state: &Shared,
     down: &mut Downstream,
-    forward: &mut Forward,
-) -> Result<(Upstream, Upload, bool), Reason> {
-    gather(state, down, forward).await?;
-    let snapshot = forward.snapshot.clone();
-    let group = &snapshot.groups[usize::from(forward.group.0)];
-    let mut reached = acquire(state, down, group, forward.picked_in(group)).await?;
-    loop {
-        let (engaged, endpoint) = reached;
-        if endpoint.id != forward.endpoint {
-            forward.retarget(endpoint, &state.ring);
-        }
-        let first = std::mem::replace(&mut forward.first, state.ring.send_list());
-        let mut up = open(down, engaged, first);
-        let mut upload = Upload::new(forward.encoding, forward.is_body_sent);
-        let reason = match reply_head(state, down, &mut up, &mut upload, forward).await {
-            Ok(is_stream) => return Ok((up, upload, is_stream)),
+    plan: &Plan,
+    request: &mut Outgoing,
+    node: &'n mut Option<Upstream>,
+) -> Result<Begun<'n>, Reason> {
+    gather(state, down, plan, request).await?;
+    let picked = plan.group().endpoints.iter().find(|one| one.id == request.endpoint);
+    acquire(state, down, plan, request, picked, node).await?;
+    let (upload, is_stream) = loop {
+        let Some(up) = node.as_mut() else { return Err(Reason::NoHealthyNode) };
+        let endpoint = up.endpoint();
+        down.note().endpoint = endpoint;
+        let mut upload = Upload::new(request.encoding, request.is_body_sent);
+        let reason = match reply_head(state, down, up, &mut upload, plan).await {
+            Ok(is_stream) => break (upload, is_stream),
             Err(reason) => reason,
         };
         if reason != Reason::UpstreamReset || down.note().retries > 0 {
@@ -123,75 +196,57 @@ async fn begin(
         }
         // What was sent comes back when the kernel has let go of it; how the send went is known already.
         let _ = poll_fn(|_| up.poll_flush()).await;
-        let Some(again) = up.into_replay(forward.method) else { return Err(reason) };
-        forward.first = again;
+        let Some(again) = up.take_replay(plan.method) else { return Err(reason) };
+        *node = None;
+        request.first = again;
         down.note().retries += 1;
-        state.page.endpoint(endpoint.id).retries.add(1);
-        reached = reach_again(state, down, group, endpoint).await?;
-    }
+        state.page.endpoint(endpoint).retries.add(1);
+        reach_again(state, down, plan, request, node).await?;
+    };
+    let up = node.as_mut().ok_or(Reason::NoHealthyNode)?;
+    Ok(Begun { up, upload, is_stream })
 }
 
 /// A new connection to the same node, or any to another where this one cannot be reached any more.
-async fn reach_again<'g>(
+async fn reach_again(
     state: &Shared,
     down: &Downstream,
-    group: &'g Group,
-    endpoint: &'g Endpoint,
-) -> Result<(Engaged, &'g Endpoint), Reason> {
-    match engage(state, down, group, endpoint, true).await {
-        Ok(engaged) => Ok((engaged, endpoint)),
+    plan: &Plan,
+    request: &mut Outgoing,
+    node: &mut Option<Upstream>,
+) -> Result<(), Reason> {
+    let same = plan.group().endpoints.iter().find(|one| one.id == request.endpoint);
+    let Some(endpoint) = same else { return acquire(state, down, plan, request, None, node).await };
+    match engage(state, down, plan, request, endpoint, true, node).await {
         Err(Reason::ConnectFailed | Reason::ConnectTimeout | Reason::WaitQueueFull) => {
             state.page.endpoint(endpoint.id).failures.add(1);
-            acquire(state, down, group, None).await
+            acquire(state, down, plan, request, None, node).await
         }
-        Err(reason) => Err(reason),
+        reached => reached,
     }
 }
 
 /// Waits for the whole of a small body before a connection is taken: a slow client must not hold a node's place.
-async fn gather(state: &Shared, down: &mut Downstream, forward: &mut Forward) -> Result<(), Reason> {
+async fn gather(
+    state: &Shared,
+    down: &mut Downstream,
+    plan: &Plan,
+    request: &mut Outgoing,
+) -> Result<(), Reason> {
     let listener = usize::from(down.listener().0);
-    let timeout = forward.snapshot.listeners[listener].body_idle_timeout;
-    while forward.is_small_body && !forward.is_body_sent {
-        let at = state.ring.now() + timeout;
+    while request.is_small_body && !request.is_body_sent {
+        let at = state.ring.now() + plan.snapshot.listeners[listener].body_idle_timeout;
         poll_fn(|_| {
             state.ring.set_deadline(Some(state.within_drain(at)));
             if let Poll::Ready(Err(reason)) = down.poll_flush() {
                 return Poll::Ready(Err(reason));
             }
-            down.poll_body(forward.encoding, Keep::Copies, &mut forward.first)
+            down.poll_body(request.encoding, Keep::Copies, &mut request.first)
         })
         .await?;
-        forward.is_body_sent = down.is_body_done();
+        request.is_body_sent = down.is_body_done();
     }
     Ok(())
-}
-
-fn open(down: &mut Downstream, engaged: Engaged, first: SendList) -> Upstream {
-    down.note().endpoint = engaged.endpoint();
-    Upstream::Http1(Http1::new(engaged, first))
-}
-
-impl Forward {
-    fn picked_in<'g>(&self, group: &'g Group) -> Option<&'g Endpoint> {
-        group.endpoints.iter().find(|one| one.id == self.endpoint)
-    }
-
-    /// Addresses the head to another node than the one it was written for. Copies it: this is rare.
-    fn retarget(&mut self, endpoint: &Endpoint, ring: &Handle) {
-        self.endpoint = endpoint.id;
-        if self.route().host != HostPolicy::Upstream {
-            return;
-        }
-        let old = self.first.to_vec();
-        let mut new = Vec::with_capacity(old.len() + endpoint.host_header.len());
-        new.extend_from_slice(&old[..self.host_value.start]);
-        new.extend_from_slice(endpoint.host_header.as_bytes());
-        new.extend_from_slice(&old[self.host_value.end..]);
-        self.host_value.end = self.host_value.start + endpoint.host_header.len();
-        self.first = ring.send_list();
-        self.first.push_owned(new);
-    }
 }
 
 /// Sends the request and relays the reply's head. Returns whether an event stream follows.
@@ -200,31 +255,31 @@ async fn reply_head(
     down: &mut Downstream,
     up: &mut Upstream,
     upload: &mut Upload,
-    forward: &Forward,
+    plan: &Plan,
 ) -> Result<bool, Reason> {
     // What was last sent starts the wait for what comes next.
-    let mut since = state.ring.now();
-    let mut alarm = Alarm::default();
+    let mut since = up.begun_at();
     loop {
-        let mut head = None;
+        let (mut alarm, mut head) = (Alarm::default(), None);
         poll_fn(|_| {
-            alarm.set(state, since + forward.patience(down, upload));
+            if state.ring.deadline_passed() {
+                alarm.set(state, since + patience(down, upload, plan));
+            }
             match upload.poll(down, up) {
                 Err(reason) => return Poll::Ready(Err(reason)),
                 Ok(true) => since = state.ring.now(),
                 Ok(false) => {}
             }
-            let relayed = up.poll_head(forward.method, |response| {
-                head = Some((response.is_interim(), response.is_event_stream));
-                relay_head(down, response, forward);
-            });
-            if relayed.is_pending() {
-                if down.is_gone() {
+            alarm.poll(state, since + patience(down, upload, plan), || {
+                let relayed = up.poll_head(plan.method, |response| {
+                    head = Some((response.is_interim(), response.is_event_stream));
+                    relay_head(down, response, plan);
+                });
+                if relayed.is_pending() && down.is_gone() {
                     return Poll::Ready(Err(Reason::ClientGone));
                 }
-                alarm.set(state, since + forward.patience(down, upload));
-            }
-            relayed
+                relayed
+            })
         })
         .await
         .map_err(|reason| if state.is_cut() { Reason::DrainCut } else { reason })?;
@@ -240,60 +295,52 @@ async fn reply_head(
     }
 }
 
-impl Forward {
-    /// How long the exchange may go without progress in the phase that its upload is in.
-    fn patience(&self, down: &Downstream, upload: &Upload) -> Duration {
-        let listener = usize::from(down.listener().0);
-        match upload.phase() {
-            Phase::Moving => self.snapshot.listeners[listener].body_idle_timeout,
-            Phase::Flushing => self.write_timeout(),
-            Phase::Whole | Phase::Over | Phase::Broken => self.read_timeout(),
-        }
+/// How long the exchange may go without progress in the phase that its upload is in.
+fn patience(down: &Downstream, upload: &Upload, plan: &Plan) -> Duration {
+    let listener = usize::from(down.listener().0);
+    match upload.phase() {
+        Phase::Moving => plan.snapshot.listeners[listener].body_idle_timeout,
+        Phase::Flushing => plan.write_timeout(),
+        Phase::Whole | Phase::Over | Phase::Broken => plan.read_timeout(),
     }
 }
 
-fn relay_head(down: &mut Downstream, response: &erlmcp_proto::http1::Response<'_>, forward: &Forward) {
+fn relay_head(down: &mut Downstream, response: &erlmcp_proto::http1::Response<'_>, plan: &Plan) {
     // 100 answers an expectation that was not passed on.
     if response.status != 100 {
-        down.start_reply(response, &forward.snapshot, forward.route(), forward.method);
+        down.start_reply(response, &plan.snapshot, plan.route(), plan.method);
     }
 }
 
-/// Relays a reply's body to its end, and what is left of the request's body the other way.
+/// Relays a reply's body, and what is left of the request's body the other way. The body's last bytes are left
+/// to be sent by the caller.
 async fn relay(
     state: &Shared,
     down: &mut Downstream,
-    mut up: Upstream,
-    mut upload: Upload,
-    forward: &Forward,
-    events: &mut stream::Events,
+    up: &mut Upstream,
+    upload: &mut Upload,
+    plan: &Plan,
+    events: &mut Events,
 ) -> Result<(), Reason> {
-    let read_timeout = forward.read_timeout();
-    let mut alarm = Alarm::default();
     loop {
-        let at = state.ring.now() + read_timeout;
+        let (mut alarm, at) = (Alarm::default(), state.ring.now() + plan.read_timeout());
         let moved = poll_fn(|_| {
-            alarm.set(state, at);
-            if let Err(reason) = upload.poll(down, &mut up) {
-                return Poll::Ready(Err(reason));
-            }
-            let moved = up.poll_body(down, |data| events.feed(state, data));
-            if moved.is_pending() && down.is_gone() {
-                return Poll::Ready(Err(Reason::ClientGone));
-            }
-            moved
+            alarm.poll(state, at, || {
+                if let Err(reason) = upload.poll(down, up) {
+                    return Poll::Ready(Err(reason));
+                }
+                let moved = up.poll_body(down, |data| events.feed(state, data));
+                if moved.is_pending() && down.is_gone() {
+                    return Poll::Ready(Err(Reason::ClientGone));
+                }
+                moved
+            })
         })
         .await
         .map_err(|reason| if state.is_cut() { Reason::DrainCut } else { reason })?;
         down.note().bytes_out += moved as u64;
         if up.is_body_done() {
-            down.finish_reply(up.trailers());
-            // The last bytes are on their way before the node's connection goes to the next request.
-            let is_sent = down.release() || matches!(down.poll_flush(), Poll::Ready(Ok(())));
-            if upload.is_over() {
-                up.give_back(forward.group().requests_per_connection_max);
-            }
-            return if is_sent { Ok(()) } else { flush(state, down).await };
+            return Ok(());
         }
         flush(state, down).await?;
     }

@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use erlmcp_proto::sse::{EVENT_BYTES_MAX_DEFAULT, EventFramer};
 
-use super::{Forward, flush};
+use super::flush;
 use crate::client;
 use crate::downstream::Downstream;
 use crate::link::reason::Reason;
@@ -36,7 +36,7 @@ impl Drop for OpenStream {
 }
 
 /// Counts whole events as they pass.
-pub(super) struct Events(Option<EventFramer>);
+pub(crate) struct Events(Option<EventFramer>);
 
 impl Events {
     /// Counts if the reply is an event stream.
@@ -60,21 +60,13 @@ impl Events {
 }
 
 /// Moves the exchange into a stream's task. Without room for one both connections close, and it is counted.
-pub(super) fn detach(
-    state: &Shared,
-    down: Downstream,
-    up: Upstream,
-    events: Events,
-    forward: &Forward,
-) -> Option<Downstream> {
+pub(crate) fn detach(state: &Shared, down: Downstream, up: Box<Upstream>, events: Events, served_max: u32) {
     up.become_stream();
-    let served_max = forward.group().requests_per_connection_max;
-    let task = relay(OpenStream::new(state), down, Box::new(up), events, served_max);
+    let task = relay(OpenStream::new(state), down, up, events, served_max);
     assert!(size_of_val(&task) <= RELAY_BYTES_MAX, "a stream's future has {} bytes", size_of_val(&task));
     if state.ring.spawn(task).is_err() {
         state.count_reason(Reason::Overloaded);
     }
-    None
 }
 
 async fn relay(

@@ -1,15 +1,20 @@
 //! From a group to a connection in hand: pick a node, take or open a connection, wait in line, try the next
-//! node when one cannot be reached. Nothing of the request is sent here, so trying another node is always safe.
+//! node when one cannot be reached. A request is sent here only when a connection becomes free for it while it
+//! waits, and then there is no way back: trying another node is always safe.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use erlmcp_ring::{Handle, IoError, RecvMode, Time};
+use erlmcp_ring::{Handle, IoError, RecvMode};
 
+use super::Upstream;
 use super::balance::{Tried, pick};
-use super::pool::{Checkout, Lent, Room, checkout};
+use super::http1::Http1;
+use super::line::Parcel;
+use super::pool::{Checkout, Granted, Lent, Room, Sent, Ticket, checkout};
 use crate::downstream::Downstream;
+use crate::exchange::{Outgoing, Plan};
 use crate::link::ids::EndpointId;
 use crate::link::reason::Reason;
 use crate::link::snapshot::{Endpoint, Group};
@@ -17,7 +22,7 @@ use crate::state::Shared;
 use crate::transport::Transport;
 
 /// Counts a request at its node from the pick on, so that waiting ones weigh in the balance too.
-struct Active {
+pub(super) struct Active {
     state: Shared,
     id: EndpointId,
 }
@@ -27,6 +32,14 @@ impl Active {
         state.page.endpoint(id).active.add(1);
         Self { state: state.clone(), id }
     }
+
+    pub(super) fn id(&self) -> EndpointId {
+        self.id
+    }
+
+    pub(super) fn ring(&self) -> &Handle {
+        &self.state.ring
+    }
 }
 
 impl Drop for Active {
@@ -35,54 +48,25 @@ impl Drop for Active {
     }
 }
 
-/// A connection in use by an exchange, counted at its node.
-pub(crate) struct Engaged {
-    conn: Lent,
-    active: Active,
-}
-
-impl Engaged {
-    pub(crate) fn transport(&self) -> &Transport {
-        self.conn.transport()
-    }
-
-    pub(crate) fn ring(&self) -> &Handle {
-        &self.active.state.ring
-    }
-
-    pub(crate) fn endpoint(&self) -> EndpointId {
-        self.active.id
-    }
-
-    pub(crate) fn served(&self) -> u32 {
-        self.conn.served()
-    }
-
-    pub(crate) fn become_stream(&self) {
-        self.conn.leave_cap();
-    }
-
-    pub(crate) fn give_back(self, served_max: u32) {
-        self.conn.give_back(served_max);
-    }
-}
-
-/// A connection to a node of the group that can be reached.
+/// Puts a node of the group that can be reached in `node`, with the request on its way there or about to be.
 ///
 /// # Errors
 /// No node is fit, none of those tried could be reached, the line is full or too slow, or the client left.
-pub(crate) async fn acquire<'g>(
+pub(crate) async fn acquire(
     state: &Shared,
     down: &Downstream,
-    group: &'g Group,
-    first: Option<&'g Endpoint>,
-) -> Result<(Engaged, &'g Endpoint), Reason> {
+    plan: &Plan,
+    request: &mut Outgoing,
+    first: Option<&Endpoint>,
+    node: &mut Option<Upstream>,
+) -> Result<(), Reason> {
+    let group = plan.group();
     let mut tried = Tried::default();
     let mut next = first.or_else(|| pick(state, group, &tried));
     let mut last = Reason::NoHealthyNode;
     while let Some(endpoint) = next {
-        match engage(state, down, group, endpoint, false).await {
-            Ok(engaged) => return Ok((engaged, endpoint)),
+        match engage(state, down, plan, request, endpoint, false, node).await {
+            Ok(()) => return Ok(()),
             Err(reason @ (Reason::ConnectFailed | Reason::ConnectTimeout)) => {
                 state.page.endpoint(endpoint.id).failures.add(1);
                 last = reason;
@@ -99,43 +83,61 @@ pub(crate) async fn acquire<'g>(
     Err(last)
 }
 
-/// A connection to this node; `fresh` refuses one that has served before.
+/// The same for this node alone; `fresh` refuses a connection that has served before.
+///
+/// # Errors
+/// As for [`acquire`]; the request is whole still if the node could not be reached or its line is full.
 pub(crate) async fn engage(
     state: &Shared,
     down: &Downstream,
-    group: &Group,
+    plan: &Plan,
+    request: &mut Outgoing,
     endpoint: &Endpoint,
     fresh: bool,
-) -> Result<Engaged, Reason> {
+    node: &mut Option<Upstream>,
+) -> Result<(), Reason> {
+    request.address(endpoint, plan);
     let active = Active::new(state, endpoint.id);
-    let page = state.page.endpoint(endpoint.id);
-    let mut step = checkout(state, group, endpoint, fresh);
-    if let Checkout::Wait(ticket) = &step {
-        let granted = wait(state, down, state.ring.now() + group.wait_timeout, || ticket.poll()).await?;
-        step = granted;
-    }
-    let conn = match step {
-        Checkout::Reused(lent) => lent,
-        Checkout::Connect(room) => connect(state, down, group, endpoint, room).await?,
-        Checkout::Wait(_) | Checkout::Full => return Err(Reason::WaitQueueFull),
+    let group = plan.group();
+    let parcel =
+        || request.is_body_sent.then(|| Parcel { list: request.first.take(), patience: plan.read_timeout() });
+    let (conn, sent) = match checkout(state, group, endpoint, fresh, parcel) {
+        Checkout::Reused(lent) => (lent, None),
+        Checkout::Connect(room) => (connect(state, down, group, endpoint, room).await?, None),
+        Checkout::Wait(ticket) => match wait(state, down, group, ticket).await? {
+            Granted::Reused(lent, sent) => (lent, sent),
+            Granted::Connect(room, list) => {
+                if let Some(list) = list {
+                    request.first = list;
+                }
+                (connect(state, down, group, endpoint, room).await?, None)
+            }
+        },
+        Checkout::Full => return Err(Reason::WaitQueueFull),
     };
-    page.requests.add(1);
-    Ok(Engaged { conn, active })
+    state.page.endpoint(endpoint.id).requests.add(1);
+    let first = if sent.is_some() { None } else { Some(request.first.take()) };
+    let begun = sent.unwrap_or_else(|| Sent::now(state, conn.transport()));
+    *node = Some(Upstream::Http1(Http1::new(conn, active, first, begun)));
+    Ok(())
 }
 
-/// Waits in line until `at`, unless the client leaves first.
-async fn wait<T>(
+/// Waits in line, unless the client leaves first.
+async fn wait(
     state: &Shared,
     down: &Downstream,
-    at: Time,
-    mut poll: impl FnMut() -> Poll<T>,
-) -> Result<T, Reason> {
+    group: &Group,
+    mut ticket: Ticket,
+) -> Result<Granted, Reason> {
+    let at = state.ring.now() + group.wait_timeout;
     poll_fn(|_| {
+        // What is granted may have a deadline already.
+        if let Poll::Ready(granted) = ticket.poll() {
+            return Poll::Ready(Ok(granted));
+        }
         let at = state.within_drain(at);
         state.ring.set_deadline(Some(at));
-        if let Poll::Ready(granted) = poll() {
-            Poll::Ready(Ok(granted))
-        } else if down.is_gone() {
+        if down.is_gone() {
             Poll::Ready(Err(Reason::ClientGone))
         } else if state.ring.now() >= at {
             Poll::Ready(Err(Reason::WaitTimeout))

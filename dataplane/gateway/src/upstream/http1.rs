@@ -6,12 +6,14 @@
 use std::task::{Poll, ready};
 
 use erlmcp_proto::http1::{BodyDecoder, Framing, HeadLimits, HeaderSlots, Method, Response, parse_response};
-use erlmcp_ring::{IoError, SendList, Sent};
+use erlmcp_ring::{IoError, SendList, Sent, Time};
 
-use super::acquire::Engaged;
+use super::acquire::Active;
+use super::pool::{Lent, Sent as SentFirst};
 use crate::body::{Keep, WINDOW_BYTES, transfer};
 use crate::chunk::Inbound;
 use crate::downstream::Downstream;
+use crate::link::ids::EndpointId;
 use crate::link::reason::Reason;
 use crate::transport::Transport;
 
@@ -23,7 +25,9 @@ const INTERIM_MAX: u8 = 16;
 
 /// One exchange with a node.
 pub(crate) struct Http1 {
-    engaged: Engaged,
+    conn: Lent,
+    /// Counts the exchange at its node for as long as it lives.
+    active: Active,
     inbound: Inbound,
     body: BodyDecoder,
     out: Option<SendList>,
@@ -32,45 +36,54 @@ pub(crate) struct Http1 {
     kept: Option<SendList>,
     /// Whether a replay of the first send would be all that was sent, and no byte of a reply has come.
     replayable: bool,
-    /// Payload bytes sent on the connection before this exchange.
-    sent_before: u64,
+    /// When the exchange began, and the payload bytes sent on the connection before it.
+    begun: SentFirst,
     interim: u8,
     keep_alive: bool,
 }
 
 impl Http1 {
-    /// Begins an exchange with what is to be sent first.
-    pub(crate) fn new(engaged: Engaged, first: SendList) -> Self {
-        let sent_before = engaged.transport().bytes_sent();
+    /// Begins an exchange with what is to be sent first, or goes on with one that was begun on its behalf.
+    #[inline]
+    pub(super) fn new(conn: Lent, active: Active, first: Option<SendList>, begun: SentFirst) -> Self {
         // A connection that has not served yet cannot have died of old age: its request is never sent again.
-        let replayable = engaged.served() > 0;
+        let replayable = conn.served() > 0;
         Self {
-            engaged,
+            conn,
+            active,
             inbound: Inbound::default(),
             body: BodyDecoder::new(Framing::None),
-            out: Some(first),
-            sending: false,
+            sending: first.is_none(),
+            out: first,
             kept: None,
             replayable,
-            sent_before,
+            begun,
             interim: 0,
             keep_alive: true,
         }
     }
 
+    pub(crate) fn endpoint(&self) -> EndpointId {
+        self.active.id()
+    }
+
+    pub(crate) fn begun_at(&self) -> Time {
+        self.begun.at
+    }
+
     fn transport(&self) -> &Transport {
-        self.engaged.transport()
+        self.conn.transport()
     }
 
     pub(crate) fn out(&mut self) -> &mut SendList {
-        let ring = self.engaged.ring();
+        let ring = self.active.ring();
         self.out.get_or_insert_with(|| ring.send_list())
     }
 
     pub(crate) fn poll_flush(&mut self) -> Poll<Result<(), Reason>> {
         loop {
             if self.sending {
-                let Sent { list, result } = ready!(self.engaged.transport().poll_sent());
+                let Sent { list, result } = ready!(self.conn.transport().poll_sent());
                 self.sending = false;
                 if self.replayable {
                     self.kept = Some(list);
@@ -86,7 +99,7 @@ impl Http1 {
                     if !self.replayable {
                         self.kept = None;
                     }
-                    self.engaged.transport().start_send(list);
+                    self.conn.transport().start_send(list);
                     self.sending = true;
                 }
                 _ => return Poll::Ready(Ok(())),
@@ -99,7 +112,7 @@ impl Http1 {
         if !self.sending
             && let Some(list) = self.out.take()
         {
-            self.engaged.transport().start_send(list);
+            self.conn.transport().start_send(list);
             self.sending = true;
         }
     }
@@ -166,13 +179,13 @@ impl Http1 {
             }
             if moved > 0 {
                 // Enough to send: take what is queued, wait for no more.
-                match self.engaged.transport().try_recv() {
+                match self.conn.transport().try_recv() {
                     Some(chunk) => self.inbound.push(chunk),
                     None => return Poll::Ready(Ok(moved)),
                 }
                 continue;
             }
-            match ready!(self.engaged.transport().poll_recv()) {
+            match ready!(self.conn.transport().poll_recv()) {
                 Ok(Some(chunk)) => self.inbound.push(chunk),
                 Ok(None) => self.body.finish().map_err(|_| Reason::ReplyCut)?,
                 Err(error) if error.is_timed_out() => return Poll::Ready(Err(Reason::UpstreamTimeout)),
@@ -194,10 +207,10 @@ impl Http1 {
     }
 
     pub(crate) fn become_stream(&self) {
-        self.engaged.become_stream();
+        self.conn.leave_cap();
     }
 
-    pub(crate) fn give_back(self, served_max: u32) {
+    pub(crate) fn give_back(&mut self, served_max: u32) {
         // Bytes beyond the reply are nobody's reply.
         if self.keep_alive
             && self.body.is_done()
@@ -205,7 +218,7 @@ impl Http1 {
             && !self.sending
             && self.out.is_none()
         {
-            self.engaged.give_back(served_max);
+            self.conn.give_back(served_max);
         }
     }
 
@@ -214,8 +227,8 @@ impl Http1 {
     ///
     /// Safe are idempotent methods, and requests of which the node's kernel never acknowledged a byte: a
     /// keep-alive connection that the node closed at the moment when the request was on its way.
-    pub(crate) fn into_replay(mut self, method: Method) -> Option<SendList> {
-        let untouched = || self.transport().is_untouched_since(self.sent_before);
+    pub(crate) fn take_replay(&mut self, method: Method) -> Option<SendList> {
+        let untouched = || self.transport().is_untouched_since(self.begun.bytes_before);
         let safe = self.replayable && (method.is_idempotent() || untouched());
         if safe { self.kept.take() } else { None }
     }

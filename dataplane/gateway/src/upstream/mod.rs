@@ -5,14 +5,16 @@
 pub(crate) mod acquire;
 pub(crate) mod balance;
 pub(crate) mod http1;
+mod line;
 pub(crate) mod pool;
 
 use std::task::Poll;
 
 use erlmcp_proto::http1::{Method, Response};
-use erlmcp_ring::SendList;
+use erlmcp_ring::{SendList, Time};
 
 use crate::downstream::Downstream;
+use crate::link::ids::EndpointId;
 use crate::link::reason::Reason;
 use http1::Http1;
 
@@ -23,6 +25,20 @@ pub(crate) enum Upstream {
 }
 
 impl Upstream {
+    /// Which node it is.
+    pub(crate) fn endpoint(&self) -> EndpointId {
+        match self {
+            Self::Http1(http1) => http1.endpoint(),
+        }
+    }
+
+    /// When the request was on its way: it may have been sent before its task knew.
+    pub(crate) fn begun_at(&self) -> Time {
+        match self {
+            Self::Http1(http1) => http1.begun_at(),
+        }
+    }
+
     /// Where request bytes are put.
     pub(crate) fn out(&mut self) -> &mut SendList {
         match self {
@@ -94,15 +110,15 @@ impl Upstream {
         }
     }
 
-    /// What to send again after the node's connection died; see [`Http1::into_replay`].
-    pub(crate) fn into_replay(self, method: Method) -> Option<SendList> {
+    /// What to send again after the node's connection died; see [`Http1::take_replay`].
+    pub(crate) fn take_replay(&mut self, method: Method) -> Option<SendList> {
         match self {
-            Self::Http1(http1) => http1.into_replay(method),
+            Self::Http1(http1) => http1.take_replay(method),
         }
     }
 
-    /// Ends the exchange; the connection serves again where it can.
-    pub(crate) fn give_back(self, served_max: u32) {
+    /// Ends the exchange; the connection serves again where it can. Nothing else may follow.
+    pub(crate) fn give_back(&mut self, served_max: u32) {
         match self {
             Self::Http1(http1) => http1.give_back(served_max),
         }

@@ -1,18 +1,18 @@
 //! Connections to nodes: one pool per node and shard, shared by all client connections of the shard.
 //!
 //! Idle connections are taken last in, first out; requests that find none and may not open one wait first in,
-//! first out and are handed what is given back directly, so that no newcomer overtakes them. Event streams do
-//! not count against the cap: they would use it up and everything else would wait for ever.
+//! first out and are handed what is given back directly, so that no newcomer overtakes them. A request that is
+//! whole waits here itself: who gives a connection back sends it at once, and its task runs only when the reply
+//! has come. Event streams do not count against the cap: they would use it up and everything else would wait for
+//! ever.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use erlmcp_ring::{TaskRef, Time};
+use erlmcp_ring::{SendList, Time};
 
-use crate::link::EndpointPage;
+use super::line::{Grant, Line, Parcel, Place, Waiter};
 use crate::link::ids::EndpointId;
 use crate::link::snapshot::{Endpoint, Group};
 use crate::state::{Shared, State};
@@ -34,30 +34,13 @@ struct Pool {
     open: u32,
     cap: u32,
     idle_timeout: Duration,
-    waiters: VecDeque<Rc<Waiter>>,
+    line: Line,
 }
 
 struct Idle {
     conn: Transport,
     since: Time,
     served: u32,
-}
-
-struct Waiter {
-    task: TaskRef,
-    /// Whether only a new connection will do.
-    fresh: bool,
-    grant: RefCell<Grant>,
-}
-
-enum Grant {
-    None,
-    /// A connection that was just given back.
-    Ready(Transport, u32),
-    /// Room for a new one.
-    Room,
-    /// The waiter is gone.
-    Left,
 }
 
 /// What a request gets from a pool at once.
@@ -102,7 +85,7 @@ impl Pools {
             let page = state.page.endpoint(id);
             page.idle.sub(gone as u64);
             page.connections.sub(gone as u64);
-            if !known && pool.open == 0 && pool.waiters.is_empty() {
+            if !known && pool.open == 0 && pool.line.is_empty() {
                 *slot = None;
             }
         }
@@ -119,8 +102,15 @@ fn is_quiet(conn: &Transport) -> bool {
     conn.try_recv().is_none() && !conn.has_ended()
 }
 
-/// Asks the node's pool for a connection; `fresh` refuses reused ones.
-pub(crate) fn checkout(state: &Shared, group: &Group, endpoint: &Endpoint, fresh: bool) -> Checkout {
+/// Asks the node's pool for a connection; `fresh` refuses reused ones. A request that has to wait leaves its
+/// `parcel` here, if it has one.
+pub(crate) fn checkout(
+    state: &Shared,
+    group: &Group,
+    endpoint: &Endpoint,
+    fresh: bool,
+    parcel: impl FnOnce() -> Option<Parcel>,
+) -> Checkout {
     let id = endpoint.id;
     let page = state.page.endpoint(id);
     let mut dead = Vec::new();
@@ -148,14 +138,12 @@ pub(crate) fn checkout(state: &Shared, group: &Group, endpoint: &Endpoint, fresh
             dead.push(idle.conn);
             return Checkout::Connect(Room { state: state.clone(), id, taken: true });
         }
-        if pool.waiters.len() >= group.waiters_max as usize {
+        if pool.line.len() >= group.waiters_max as usize {
             return Checkout::Full;
         }
-        let waiter =
-            Rc::new(Waiter { task: state.ring.current_task(), fresh, grant: RefCell::new(Grant::None) });
-        pool.waiters.push_back(waiter.clone());
+        let place = pool.line.join(Waiter { task: state.ring.current_task(), fresh, parcel: parcel() });
         page.waiting.add(1);
-        Checkout::Wait(Ticket { state: state.clone(), id, waiter })
+        Checkout::Wait(Ticket { state: state.clone(), id, place: Some(place) })
     })
 }
 
@@ -163,9 +151,10 @@ pub(crate) fn checkout(state: &Shared, group: &Group, endpoint: &Endpoint, fresh
 fn release(state: &State, id: EndpointId) {
     state.pools.with(id, |pool| {
         if pool.open <= pool.cap
-            && let Some(waiter) = next_waiter(pool, state.page.endpoint(id))
+            && let Some((place, waiter)) = pool.line.next()
         {
-            waiter.grant.replace(Grant::Room);
+            state.page.endpoint(id).waiting.sub(1);
+            pool.line.grant(place, Grant::Room(waiter.parcel.map(|parcel| parcel.list)));
             state.ring.wake(waiter.task);
             return;
         }
@@ -173,14 +162,47 @@ fn release(state: &State, id: EndpointId) {
     });
 }
 
-fn next_waiter(pool: &mut Pool, page: &EndpointPage) -> Option<Rc<Waiter>> {
-    loop {
-        let waiter = pool.waiters.pop_front()?;
-        page.waiting.sub(1);
-        if matches!(*waiter.grant.borrow(), Grant::None) {
-            return Some(waiter);
-        }
+impl Sent {
+    /// A request that is sent now on this connection.
+    pub(super) fn now(state: &State, conn: &Transport) -> Self {
+        Self { at: state.ring.now(), bytes_before: conn.bytes_sent() }
     }
+}
+
+/// Hands a connection to the first who waits, its request on the way where the pool has it. Gives the connection
+/// back if only a new one will do: then the place goes on alone.
+fn hand_over(
+    state: &State,
+    pool: &mut Pool,
+    conn: Transport,
+    served: u32,
+    place: Place,
+    waiter: Waiter,
+) -> Option<Transport> {
+    if waiter.fresh {
+        pool.line.grant(place, Grant::Room(waiter.parcel.map(|parcel| parcel.list)));
+        state.ring.wake(waiter.task);
+        return Some(conn);
+    }
+    let Some(Parcel { list, patience }) = waiter.parcel else {
+        pool.line.grant(place, Grant::Conn { conn, served, sent: None });
+        state.ring.wake(waiter.task);
+        return None;
+    };
+    let sent = Sent::now(state, &conn);
+    conn.start_send(list);
+    conn.wake_on_recv(waiter.task);
+    state.ring.set_deadline_of(waiter.task, state.within_drain(sent.at + patience));
+    pool.line.grant(place, Grant::Conn { conn, served, sent: Some(sent) });
+    None
+}
+
+/// When a request was sent, whoever sent it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    pub(crate) at: Time,
+    /// Payload bytes sent on the connection before it.
+    pub(crate) bytes_before: u64,
 }
 
 /// A place under the cap for a connection that is not open yet. Dropped, it goes to the next.
@@ -213,46 +235,46 @@ impl Drop for Room {
 pub(crate) struct Ticket {
     state: Shared,
     id: EndpointId,
-    waiter: Rc<Waiter>,
+    /// `None` when what was granted has been taken.
+    place: Option<Place>,
+}
+
+/// What a request was granted that had to wait.
+pub(crate) enum Granted {
+    /// A connection that has served before; the request is on it if the pool had it.
+    Reused(Lent, Option<Sent>),
+    /// Room for a new connection, and the request back.
+    Connect(Room, Option<SendList>),
 }
 
 impl Ticket {
     /// What was granted, once it is.
-    pub(crate) fn poll(&self) -> Poll<Checkout> {
-        let grant = std::mem::replace(&mut *self.waiter.grant.borrow_mut(), Grant::None);
-        match grant {
-            Grant::None => Poll::Pending,
-            Grant::Ready(conn, served) => {
-                self.waiter.grant.replace(Grant::Left);
-                Poll::Ready(Checkout::Reused(Lent::new(&self.state, self.id, conn, served)))
-            }
-            Grant::Room => {
-                self.waiter.grant.replace(Grant::Left);
-                Poll::Ready(Checkout::Connect(Room { state: self.state.clone(), id: self.id, taken: true }))
-            }
-            Grant::Left => Poll::Ready(Checkout::Full),
-        }
+    pub(crate) fn poll(&mut self) -> Poll<Granted> {
+        let (state, id) = (&self.state, self.id);
+        let Some(place) = self.place else { return Poll::Pending };
+        let Some(grant) = state.pools.with(id, |pool| pool.line.take(place)) else { return Poll::Pending };
+        self.place = None;
+        Poll::Ready(match grant {
+            Grant::Conn { conn, served, sent } => Granted::Reused(Lent::new(state, id, conn, served), sent),
+            Grant::Room(list) => Granted::Connect(Room { state: state.clone(), id, taken: true }, list),
+        })
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        match self.waiter.grant.replace(Grant::Left) {
-            Grant::None => {
-                let page = self.state.page.endpoint(self.id);
-                let waiter = &self.waiter;
-                let left = self.state.pools.with(self.id, |pool| {
-                    let at = pool.waiters.iter().position(|one| Rc::ptr_eq(one, waiter));
-                    at.and_then(|at| pool.waiters.remove(at)).is_some()
-                });
-                page.waiting.sub(u64::from(left));
-            }
-            Grant::Ready(conn, served) => {
-                // It was not used: it has served no more than before.
+        let Some(place) = self.place else { return };
+        match self.state.pools.with(self.id, |pool| pool.line.leave(place)) {
+            // It was not used: it has served no more than before.
+            Some(Grant::Conn { conn, served, sent: None }) => {
                 Lent::new(&self.state, self.id, conn, served.saturating_sub(1)).give_back(0);
             }
-            Grant::Room => release(&self.state, self.id),
-            Grant::Left => {}
+            // A reply is on its way that nobody wants.
+            Some(Grant::Conn { conn, served, sent: Some(_) }) => {
+                drop(Lent::new(&self.state, self.id, conn, served));
+            }
+            Some(Grant::Room(_)) => release(&self.state, self.id),
+            None => self.state.page.endpoint(self.id).waiting.sub(1),
         }
     }
 }
@@ -295,7 +317,7 @@ impl Lent {
     }
 
     /// Lets the connection serve again, unless it has served `served_max` exchanges (0 is no limit).
-    pub(crate) fn give_back(mut self, served_max: u32) {
+    pub(crate) fn give_back(&mut self, served_max: u32) {
         let served = self.served.saturating_add(1);
         if (served_max != 0 && served >= served_max) || self.state.is_draining() {
             return;
@@ -314,21 +336,12 @@ impl Lent {
                 pool.open -= 1;
                 return Some(conn);
             }
-            match next_waiter(pool, page) {
-                Some(waiter) if waiter.fresh => {
-                    waiter.grant.replace(Grant::Room);
-                    state.ring.wake(waiter.task);
-                    return Some(conn);
-                }
-                Some(waiter) => {
-                    waiter.grant.replace(Grant::Ready(conn, served));
-                    state.ring.wake(waiter.task);
-                }
-                None => {
-                    pool.idle.push(Idle { conn, since: state.ring.now(), served });
-                    page.idle.add(1);
-                }
+            if let Some((place, waiter)) = pool.line.next() {
+                page.waiting.sub(1);
+                return hand_over(state, pool, conn, served, place, waiter);
             }
+            pool.idle.push(Idle { conn, since: state.ring.now(), served });
+            page.idle.add(1);
             None
         });
         if closed.is_some() {

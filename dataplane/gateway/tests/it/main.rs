@@ -5,5 +5,6 @@
 mod clients;
 mod common;
 mod keys;
+mod line;
 mod messages;
 mod nodes;

@@ -96,9 +96,10 @@ impl<'b> Headers<'b> {
         let at = |text: *const u8| text.addr().wrapping_sub(self.head.as_ptr().addr());
         let (start, value) = (at(field.name.as_ptr()), at(field.value.as_ptr()));
         let (name_end, end) = (start.wrapping_add(field.name.len()), value.wrapping_add(field.value.len()));
+        let pair_at = |at: usize| self.head.get(at..)?.first_chunk();
         let is_plain = name_end.wrapping_add(2) == value
-            && self.head.get(name_end..value) == Some(b": ")
-            && self.head.get(end..end.wrapping_add(2)) == Some(b"\r\n");
+            && pair_at(name_end) == Some(b": ")
+            && pair_at(end) == Some(b"\r\n");
         is_plain.then(|| start..end + 2)
     }
 

@@ -261,6 +261,14 @@ impl Io {
         Poll::Pending
     }
 
+    /// Registers a task that is not running to be woken by what is received next.
+    pub(crate) fn wake_on_recv(&mut self, key: Key, task: u32) {
+        match self.conns.get_mut(key) {
+            Some(slot) if slot.queue.is_empty() && !slot.recv_ended() && !self.down => slot.recv_task = task,
+            _ => self.exec.wake(task),
+        }
+    }
+
     pub(crate) fn has_queued(&self, key: Key) -> bool {
         self.conns.get(key).is_some_and(|slot| !slot.queue.is_empty())
     }
