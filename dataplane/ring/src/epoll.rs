@@ -38,6 +38,8 @@ pub(crate) struct Epoll {
     accepts: Vec<Key>,
     window: u32,
     leases_max: [u16; 2],
+    /// The kernel can wait for less than a millisecond.
+    fine_waits: bool,
 }
 
 impl Epoll {
@@ -63,6 +65,7 @@ impl Epoll {
             accepts: Vec::new(),
             window,
             leases_max,
+            fine_waits: true,
         })
     }
 
@@ -145,13 +148,10 @@ impl Epoll {
     ) {
         self.flush_sends(tables, events);
         let busy = !events.is_empty() || self.has_work();
-        let timeout_ms = match timeout {
-            _ if busy => 0,
-            None => -1,
-            Some(wait) => i32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX),
-        };
+        let timeout = if busy { Some(Duration::ZERO) } else { timeout };
         self.stats.enters.add(1);
-        let count = match sys::epoll_wait(self.epoll.as_raw_fd(), &mut self.ready, timeout_ms) {
+        let epoll = self.epoll.as_raw_fd();
+        let count = match sys::epoll_wait(epoll, &mut self.ready, timeout, &mut self.fine_waits) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             Err(error) => panic!("epoll_wait failed: {error}"),

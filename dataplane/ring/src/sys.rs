@@ -4,6 +4,7 @@ use std::ffi::c_int;
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use crate::config::KeepAlive;
 
@@ -255,15 +256,52 @@ pub(crate) fn epoll_ctl(epoll: RawFd, op: c_int, fd: RawFd, events: u32, token: 
     check(unsafe { libc::epoll_ctl(epoll, op, fd, &raw mut event) }).map(drop)
 }
 
-/// Waits at most `timeout_ms` (-1: for ever) and fills `events` from its front; returns how many.
+/// Waits at most `timeout` (`None`: for ever) and fills `events` from its front; returns how many.
+///
+/// With `fine` it waits to the nanosecond (epoll_pwait2, Linux 5.11), and clears `fine` where that is not there or not
+/// let through; without, in whole milliseconds, never shorter than asked.
 pub(crate) fn epoll_wait(
     epoll: RawFd,
     events: &mut [libc::epoll_event],
-    timeout_ms: c_int,
+    timeout: Option<Duration>,
+    fine: &mut bool,
 ) -> io::Result<usize> {
     let max = c_int::try_from(events.len()).unwrap_or(c_int::MAX);
+    let whole = timeout.is_none_or(|wait| wait.subsec_nanos() % 1_000_000 == 0);
+    if *fine && !whole {
+        match epoll_wait_fine(epoll, events, max, timeout.unwrap_or_default()) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => *fine = false,
+            result => return result,
+        }
+    }
+    let timeout_ms =
+        timeout.map_or(-1, |wait| i32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
     // SAFETY: `events` is writable for `max` events.
     check(unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), max, timeout_ms) }).map(|n| n as usize)
+}
+
+fn epoll_wait_fine(
+    epoll: RawFd,
+    events: &mut [libc::epoll_event],
+    max: c_int,
+    timeout: Duration,
+) -> io::Result<usize> {
+    // The kernel's own layout (`__kernel_timespec`), whatever the C library's `time_t` is.
+    let timeout = [i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX), i64::from(timeout.subsec_nanos())];
+    let no_mask = std::ptr::null::<libc::sigset_t>();
+    // SAFETY: `events` is writable for `max` events, `timeout` readable; without a mask its size is not looked at.
+    let count = unsafe {
+        libc::syscall(
+            libc::SYS_epoll_pwait2,
+            epoll,
+            events.as_mut_ptr(),
+            max,
+            timeout.as_ptr(),
+            no_mask,
+            0usize,
+        )
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
 /// Zeroed, page-aligned memory that may be shared with the kernel; unmapped on drop.
@@ -311,4 +349,37 @@ impl Drop for Mapping {
 
 pub(crate) fn raw(fd: &impl AsRawFd) -> RawFd {
     fd.as_raw_fd()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    /// The shortest of several waits of `wait`: noise only makes them longer.
+    fn shortest(wait: Duration, fine: &mut bool) -> Duration {
+        let epoll = epoll_create().expect("an epoll");
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 4];
+        let mut once = || {
+            let begun = Instant::now();
+            assert_eq!(epoll_wait(raw(&epoll), &mut events, Some(wait), fine).expect("waits"), 0);
+            begun.elapsed()
+        };
+        (0..50).map(|_| once()).min().unwrap_or_default()
+    }
+
+    #[test]
+    fn waits_are_finer_than_a_millisecond_and_never_short() {
+        let wait = Duration::from_micros(200);
+        let mut fine = true;
+        let took = shortest(wait, &mut fine);
+        assert!(took >= wait, "{took:?}");
+        assert!(!fine || took < Duration::from_millis(1), "{took:?}");
+    }
+
+    #[test]
+    fn without_the_finer_call_waits_are_rounded_up() {
+        let took = shortest(Duration::from_micros(200), &mut false);
+        assert!(took >= Duration::from_millis(1) - Duration::from_micros(1), "{took:?}");
+    }
 }
