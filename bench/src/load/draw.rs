@@ -34,7 +34,7 @@ impl Rng {
     /// Uniform in 0..n; `n` is not zero. Multiply and shift: the bias is below n / 2^64.
     #[inline]
     pub(crate) fn below(&mut self, n: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(n) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(n)) >> 64) as u64
     }
 
     /// Exponential with this mean.

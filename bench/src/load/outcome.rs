@@ -137,6 +137,19 @@ pub struct Totals {
     pub connects: u64,
 }
 
+impl Totals {
+    /// Adds another's.
+    pub fn merge(&mut self, other: &Self) {
+        self.due += other.due;
+        self.sent += other.sent;
+        self.completed += other.completed;
+        self.errors.merge(&other.errors);
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.connects += other.connects;
+    }
+}
+
 /// A stretch of a run, handed out as it ends; then forgotten, so that long runs stay small.
 #[derive(Clone, Debug)]
 pub struct Interval {

@@ -26,6 +26,8 @@ pub(crate) struct Batch {
     pub(crate) totals: Totals,
     pub(crate) requests: Vec<RequestBatch>,
     pub(crate) lag: Histogram<u64>,
+    /// Sent later than intended because no connection was idle.
+    pub(crate) waited: u64,
     pub(crate) connect: Histogram<u64>,
     pub(crate) streams: Option<StreamOutcome>,
     /// Index of the interval that it ends with; it begins where the thread's batch before ended.
@@ -47,6 +49,7 @@ impl Batch {
             totals: Totals::default(),
             requests: vec![RequestBatch::default(); requests],
             lag: new_histogram(),
+            waited: 0,
             connect: new_histogram(),
             streams: streams.then(new_streams),
             interval: 0,
@@ -55,16 +58,24 @@ impl Batch {
         }
     }
 
-    /// Empties it, keeping its memory. Histograms that nothing was recorded in are not touched.
+    /// Empties it, keeping its memory.
     pub(crate) fn clear(&mut self) {
+        self.clear_warmup();
         self.totals = Totals::default();
+        reset(&mut self.connect);
+    }
+
+    /// Empties it but for the connections that were made: those of a keep-alive run are all made before it measures.
+    /// Histograms that nothing was recorded in are not touched.
+    pub(crate) fn clear_warmup(&mut self) {
+        self.totals = Totals { connects: self.totals.connects, ..Totals::default() };
         for request in &mut self.requests {
             (request.completed, request.errors) = (0, Errors::default());
             reset(&mut request.latencies.response);
             reset(&mut request.latencies.service);
         }
         reset(&mut self.lag);
-        reset(&mut self.connect);
+        self.waited = 0;
         if let Some(streams) = &mut self.streams {
             (streams.streams, streams.events, streams.stalls) = (0, 0, 0);
             reset(&mut streams.first_event);
@@ -112,11 +123,6 @@ impl Reservoir {
         if let Some(place) = usize::try_from(at).ok().and_then(|at| self.kept.get_mut(at)) {
             *place = value;
         }
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.kept.clear();
-        self.seen = 0;
     }
 
     pub(crate) fn take(&mut self) -> Vec<u64> {

@@ -108,7 +108,7 @@ struct Slot {
     given: Option<u64>,
     request: usize,
     intended: u64,
-    /// Since when it could have begun: the lag before that is not the generator's.
+    /// Since when it can begin: idle and connected. What was due before waited for it.
     free: u64,
     /// When it was sent; 0 until the turn's sends are stamped.
     sent: u64,
@@ -169,6 +169,7 @@ pub(crate) struct State {
     integrated: u64,
     /// Since the schedule began, for the live display.
     pub(crate) live: Live,
+    measuring: bool,
 }
 
 /// Counts for the live display: never cleared.
@@ -208,6 +209,7 @@ impl State {
             integral: 0,
             integrated: 0,
             live: Live::default(),
+            measuring: false,
         }
     }
 
@@ -313,6 +315,7 @@ impl State {
             self.slots[index as usize].waits = Waits::Start;
             return Next::Wait;
         };
+        self.roll(now);
         let slot = &mut self.slots[index as usize];
         if let Some(intended) = slot.given.take() {
             slot.waits = Waits::No;
@@ -406,6 +409,7 @@ impl State {
             if matches!(self.supply, Supply::Open(_)) {
                 let could = slot.intended.max(slot.free);
                 self.batch.lag.saturating_record(now.saturating_sub(could));
+                self.batch.waited += u64::from(slot.free > slot.intended);
             }
         }
         self.started = started;
@@ -485,11 +489,14 @@ impl State {
         self.window.is_some() && self.at_work == 0 && none_will_come
     }
 
-    /// Measuring begins: what the warm-up recorded is thrown away.
-    pub(crate) fn begin_measuring(&mut self) {
-        self.batch.clear();
-        self.gaps.clear();
-        self.last_start = 0;
+    /// Once the measured window is reached, throws away what the warm-up recorded. True when that is now.
+    pub(crate) fn roll(&mut self, now: u64) -> bool {
+        let reached = !self.measuring && self.window.is_some_and(|window| now >= window.measure);
+        if reached {
+            self.measuring = true;
+            self.batch.clear_warmup();
+        }
+        reached
     }
 
     /// The batch's last figures, before it is handed over at `now`.
@@ -544,11 +551,5 @@ impl State {
             }
             Err(kind) => batch.errors.add(kind),
         }
-    }
-
-    /// Clients that wait for an arrival.
-    #[cfg(test)]
-    fn idle(&self) -> usize {
-        self.idle.len()
     }
 }
