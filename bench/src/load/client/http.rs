@@ -6,7 +6,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use erlmcp_proto::http1::{BodyDecoder, Framing, HeadLimits, HeaderSlots, Method, is_token, parse_response};
+use erlmcp_proto::http1::{
+    BodyDecoder, Framing, HeadLimits, HeaderSlots, Method, Response, is_token, parse_response,
+};
 use erlmcp_ring::{RecvMode, Time};
 
 use super::Link;
@@ -20,7 +22,7 @@ pub(crate) const REPLY_LIMITS: HeadLimits =
 /// Interim replies before the final one; a server that sends more misbehaves.
 const INTERIM_MAX: u8 = 16;
 /// Bodies from this length on go into large buffers.
-const LARGE_BODY: u64 = 8 * 1024;
+pub(super) const LARGE_BODY: u64 = 8 * 1024;
 /// How long a client awaits the close that it asked for, before it resets the connection.
 const CLOSE_WAIT: Duration = Duration::from_millis(5);
 
@@ -47,29 +49,9 @@ impl Script {
 /// # Errors
 /// A part that would break the request's framing.
 pub(crate) fn write_request(target: &Target, http: &Http, closing: bool) -> Result<Vec<u8>, String> {
-    if !is_token(http.method.as_bytes()) {
-        return Err(format!("the method {:?} is no HTTP token", http.method));
-    }
-    let path = if http.path.is_empty() { &target.path } else { &http.path };
-    let path = if path.is_empty() { "/" } else { path };
-    if path.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
-        return Err(format!("the path {path:?} has white space or control characters: encode them with %"));
-    }
-    let mut head = format!("{} {path} HTTP/1.1\r\nHost: {}\r\n", http.method, target.host);
-    for (name, value) in &http.headers {
-        let broken = value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
-        if !is_token(name.as_bytes()) || broken {
-            return Err(format!("the header {name:?} with the value {value:?} cannot be sent in one line"));
-        }
-        if ["host", "content-length", "transfer-encoding"].iter().any(|own| name.eq_ignore_ascii_case(own)) {
-            return Err(format!("the header {name:?} is written by the generator itself: leave it out"));
-        }
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
     let bodyless = matches!(http.method.as_str(), "GET" | "HEAD" | "DELETE" | "OPTIONS");
-    if !http.body.is_empty() || !bodyless {
-        head.push_str(&format!("Content-Length: {}\r\n", http.body.len()));
-    }
+    let body_len = Some(http.body.len()).filter(|len| *len > 0 || !bodyless);
+    let mut head = write_head(target, &http.method, &http.path, &http.headers, body_len)?;
     if closing {
         head.push_str("Connection: close\r\n");
     }
@@ -79,45 +61,101 @@ pub(crate) fn write_request(target: &Target, http: &Http, closing: bool) -> Resu
     Ok(bytes)
 }
 
+/// A head without the empty line that ends it; an empty `path` takes the target's.
+///
+/// # Errors
+/// See [`write_request`].
+pub(super) fn write_head(
+    target: &Target,
+    method: &str,
+    path: &str,
+    headers: &[(String, String)],
+    body_len: Option<usize>,
+) -> Result<String, String> {
+    if !is_token(method.as_bytes()) {
+        return Err(format!("the method {method:?} is no HTTP token"));
+    }
+    let path = if path.is_empty() { &target.path } else { path };
+    let path = if path.is_empty() { "/" } else { path };
+    if path.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        return Err(format!("the path {path:?} has white space or control characters: encode them with %"));
+    }
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", target.host);
+    for (name, value) in headers {
+        let broken = value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
+        if !is_token(name.as_bytes()) || broken {
+            return Err(format!("the header {name:?} with the value {value:?} cannot be sent in one line"));
+        }
+        refuse_own(name, &["host", "content-length", "transfer-encoding"])?;
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if let Some(len) = body_len {
+        head.push_str(&format!("Content-Length: {len}\r\n"));
+    }
+    Ok(head)
+}
+
+/// # Errors
+/// The user gave a header that is among the generator's `own`.
+pub(super) fn refuse_own(name: &str, own: &[&str]) -> Result<(), String> {
+    match own.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+        true => Err(format!("the header {name:?} is written by the generator itself: leave it out")),
+        false => Ok(()),
+    }
+}
+
 /// What the head of a reply says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReplyHead {
     pub(crate) status: u16,
     pub(crate) framing: Framing,
     pub(crate) keep_alive: bool,
+    pub(crate) is_event_stream: bool,
     len: usize,
     interim: bool,
 }
 
 /// The head at the start of `bytes`, if it is whole.
 #[inline]
-fn parse_head(bytes: &[u8], method: Method) -> Result<Option<ReplyHead>, ErrorKind> {
+fn parse_head<T>(
+    bytes: &[u8],
+    method: Method,
+    look: impl Fn(&Response<'_>) -> T,
+) -> Result<Option<(ReplyHead, T)>, ErrorKind> {
     let mut slots = HeaderSlots::new();
     let parsed = parse_response(bytes, &mut slots, &REPLY_LIMITS, method).map_err(|_| ErrorKind::Garbage)?;
-    Ok(parsed.map(|response| ReplyHead {
-        status: response.status,
-        framing: response.framing,
-        keep_alive: response.keep_alive,
-        len: response.head_len,
-        interim: response.is_interim(),
+    Ok(parsed.map(|response| {
+        let head = ReplyHead {
+            status: response.status,
+            framing: response.framing,
+            keep_alive: response.keep_alive,
+            is_event_stream: response.is_event_stream,
+            len: response.head_len,
+            interim: response.is_interim(),
+        };
+        (head, look(&response))
     }))
 }
 
-/// Reads a reply's head and consumes it; interim ones before it are dropped.
-async fn read_head(link: &mut Link, method: Method) -> Result<ReplyHead, ErrorKind> {
+/// Reads a reply's head and consumes it; interim ones before it are dropped. `look` sees it whole. The reply may be 101.
+#[inline]
+pub(super) async fn read_head_with<T>(
+    link: &mut Link,
+    method: Method,
+    look: impl Fn(&Response<'_>) -> T,
+) -> Result<(ReplyHead, T), ErrorKind> {
     let mut interim = 0;
     loop {
-        let head = if link.bytes().is_empty() { None } else { parse_head(link.bytes(), method)? };
+        let head = if link.bytes().is_empty() { None } else { parse_head(link.bytes(), method, &look)? };
         match head {
-            Some(head) if head.interim && interim < INTERIM_MAX => {
+            Some((head, _)) if head.interim && interim < INTERIM_MAX => {
                 interim += 1;
                 link.consume(head.len);
             }
-            // An upgrade was not asked for.
-            Some(head) if head.interim || head.status == 101 => return Err(ErrorKind::Garbage),
-            Some(head) => {
+            Some((head, _)) if head.interim => return Err(ErrorKind::Garbage),
+            Some((head, seen)) => {
                 link.consume(head.len);
-                return Ok(head);
+                return Ok((head, seen));
             }
             None if link.more().await? => {}
             None => return Err(ErrorKind::Closed),
@@ -125,8 +163,15 @@ async fn read_head(link: &mut Link, method: Method) -> Result<ReplyHead, ErrorKi
     }
 }
 
+/// As [`read_head_with`], for a request that asked for no upgrade.
+#[inline]
+pub(super) async fn read_head(link: &mut Link, method: Method) -> Result<ReplyHead, ErrorKind> {
+    let (head, ()) = read_head_with(link, method, |_| ()).await?;
+    if head.status == 101 { Err(ErrorKind::Garbage) } else { Ok(head) }
+}
+
 /// Reads a body to its end and drops it.
-async fn drop_body(link: &mut Link, framing: Framing) -> Result<(), ErrorKind> {
+pub(super) async fn drop_body(link: &mut Link, framing: Framing) -> Result<(), ErrorKind> {
     let mut body = BodyDecoder::new(framing);
     while !body.is_done() {
         let decoded = body.decode(link.bytes()).map_err(|_| ErrorKind::Garbage)?;

@@ -45,16 +45,24 @@ impl Link {
     }
 
     /// Starts to send; waits only while an earlier send is still under way. Whether it arrives, receiving tells.
+    #[inline]
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), ErrorKind> {
+        self.send_parts(&[bytes]).await
+    }
+
+    /// As [`Self::send`], one part behind the other.
+    pub(crate) async fn send_parts(&mut self, parts: &[&[u8]]) -> Result<(), ErrorKind> {
         poll_fn(|_| self.conn.poll_send_free()).await;
         if self.conn.handle().deadline_passed() {
             return Err(ErrorKind::Timeout);
         }
         let mut list = self.conn.handle().send_list();
-        list.push_bytes(bytes);
+        for part in parts {
+            list.push_bytes(part);
+        }
+        self.seat.count_out(list.len());
         self.conn.start_send(list);
         self.conn.release_sent();
-        self.seat.count_out(bytes.len());
         Ok(())
     }
 

@@ -19,8 +19,14 @@
 //! ([`Seat::with`] and [`Seat::streams`] take closures). Streamed replies are recorded by [`Seat::streams`], for
 //! protocols that [`has_streams`] names.
 
+mod clock;
 mod http;
 mod link;
+mod mcp;
+mod rpc;
+mod sse;
+mod tcp;
+mod websocket;
 
 use std::rc::Rc;
 
@@ -36,6 +42,10 @@ pub(crate) use link::Link;
 pub(crate) enum Client {
     Http(http::Keeping),
     NewConnection(http::Opening),
+    Mcp(mcp::Client),
+    Sse(sse::Streaming),
+    WebSocket(websocket::Messaging),
+    Tcp(tcp::Calling),
 }
 
 impl Client {
@@ -45,6 +55,10 @@ impl Client {
         match self {
             Self::Http(client) => client.is_ready(),
             Self::NewConnection(client) => client.is_ready(),
+            Self::Mcp(client) => client.is_ready(),
+            Self::Sse(client) => client.is_ready(),
+            Self::WebSocket(client) => client.is_ready(),
+            Self::Tcp(client) => client.is_ready(),
         }
     }
 
@@ -53,6 +67,10 @@ impl Client {
         match self {
             Self::Http(client) => client.prepare(seat).await,
             Self::NewConnection(client) => client.prepare(seat).await,
+            Self::Mcp(client) => client.prepare(seat).await,
+            Self::Sse(client) => client.prepare(seat).await,
+            Self::WebSocket(client) => client.prepare(seat).await,
+            Self::Tcp(client) => client.prepare(seat).await,
         }
     }
 
@@ -62,6 +80,10 @@ impl Client {
         match self {
             Self::Http(client) => client.exchange(seat, request).await,
             Self::NewConnection(client) => client.exchange(seat).await,
+            Self::Mcp(client) => client.exchange(seat, request).await,
+            Self::Sse(client) => client.exchange(seat).await,
+            Self::WebSocket(client) => client.exchange(seat, request).await,
+            Self::Tcp(client) => client.exchange(seat, request).await,
         }
     }
 }
@@ -70,6 +92,10 @@ impl Client {
 pub(crate) enum Script {
     Http(Rc<http::Script>),
     NewConnection(Rc<http::Script>),
+    Mcp(Rc<mcp::Script>),
+    Sse(Rc<sse::Script>),
+    WebSocket(Rc<websocket::Script>),
+    Tcp(Rc<tcp::Script>),
 }
 
 impl Script {
@@ -83,7 +109,19 @@ impl Script {
             }
             Protocol::NewConnection(request) => http::Script::new(&spec.target, &[request], true)
                 .map(|script| Self::NewConnection(Rc::new(script))),
-            other => Err(format!("the load generator has no clients yet for {other:?}")),
+            Protocol::Mcp(mcp) => {
+                mcp::Script::new(&spec.target, mcp).map(|script| Self::Mcp(Rc::new(script)))
+            }
+            Protocol::Sse { hold, stall, headers } => sse::Script::new(&spec.target, headers, *hold, *stall)
+                .map(|script| Self::Sse(Rc::new(script))),
+            Protocol::WebSocket { messages, headers } => {
+                let texts = messages.iter().map(|message| &message.what);
+                websocket::Script::new(&spec.target, headers, texts, spec.seed)
+                    .map(|script| Self::WebSocket(Rc::new(script)))
+            }
+            Protocol::Tcp(calls) => {
+                tcp::Script::new(calls.iter().map(|call| &call.what)).map(|script| Self::Tcp(Rc::new(script)))
+            }
         }
     }
 
@@ -92,6 +130,10 @@ impl Script {
         match self {
             Self::Http(script) => Client::Http(http::Keeping::new(Rc::clone(script))),
             Self::NewConnection(script) => Client::NewConnection(http::Opening::new(Rc::clone(script))),
+            Self::Mcp(script) => Client::Mcp(mcp::Client::new(Rc::clone(script))),
+            Self::Sse(script) => Client::Sse(sse::Streaming::new(Rc::clone(script))),
+            Self::WebSocket(script) => Client::WebSocket(websocket::Messaging::new(Rc::clone(script))),
+            Self::Tcp(script) => Client::Tcp(tcp::Calling::new(Rc::clone(script))),
         }
     }
 }
