@@ -11,9 +11,12 @@ pub mod child;
 pub mod compare;
 pub mod idle;
 pub mod load;
+pub mod null;
 pub mod peers;
 pub mod ports;
 pub mod procfs;
+#[cfg(feature = "peers")]
+pub mod reference;
 pub mod report;
 pub mod stats;
 pub mod wrk;

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 mod common;
-mod listen;
 
 use std::io;
 
@@ -24,7 +23,7 @@ fn main() -> io::Result<()> {
     }
     let builder = RuntimeBuilder::<IoUringDriver>::new().with_entries(ENTRIES).uring_builder(ring);
     builder.build()?.block_on(async move {
-        let listener = TcpListener::from_std(listen::listen(addr)?)?;
+        let listener = TcpListener::from_std(erlmcp_bench::null::listen(addr)?)?;
         loop {
             let (client, _) = listener.accept().await?;
             monoio::spawn(async move {

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod common;
-mod listen;
 
 use std::io;
 
@@ -12,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 fn main() -> io::Result<()> {
     let (addr, _) = common::args(None)?;
-    let socket = listen::listen(addr)?;
+    let socket = erlmcp_bench::null::listen(addr)?;
     socket.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, async move {

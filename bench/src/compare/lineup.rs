@@ -13,8 +13,15 @@ use crate::child::ServerSpec;
 use crate::peers::{self, Candidate, Certificate, Setting};
 use crate::ports::free_addr;
 
-/// Names of the runtimes' servers; the first is what ratios refer to.
-const RUNTIMES: [&str; 4] = ["ring", "tokio", "monoio", "glommio"];
+/// Names of the runtimes' servers, their programs and options; the first is what ratios refer to.
+const RUNTIMES: [(&str, &str, Option<&str>); 6] = [
+    ("ring", "null", None),
+    ("ring-epoll", "null", Some("epoll")),
+    ("tokio", "runtime-tokio", None),
+    ("monoio", "runtime-monoio", None),
+    ("monoio-flags", "runtime-monoio", Some("flags")),
+    ("glommio", "runtime-glommio", None),
+];
 
 /// What the gateway's own help says that it can do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -154,9 +161,9 @@ impl Field<'_> {
 
     fn runtimes(&self) -> io::Result<Lineup> {
         let mut lineup = Lineup::default();
-        for name in RUNTIMES {
+        for (name, program, option) in RUNTIMES {
             let folder = self.plan.programs.runtimes.clone().unwrap_or_default();
-            let file = folder.join(format!("runtime-{name}"));
+            let file = folder.join(program);
             if !file.is_file() {
                 lineup.absent(
                     name,
@@ -168,8 +175,8 @@ impl Field<'_> {
                 continue;
             }
             let addr = free_addr()?;
-            let server =
-                ServerSpec::new(file).arg(addr.to_string()).cpus(self.plan.placement.server.to_string());
+            let cpu = self.plan.placement.server.to_string();
+            let server = ServerSpec::new(file).arg(addr.to_string()).args(option).cpus(cpu);
             lineup.candidates.push(Candidate { name: name.to_owned(), server, addr, access_log: None });
         }
         Ok(lineup)

@@ -150,7 +150,7 @@ pub struct Programs {
     pub haproxy: Option<Program>,
     /// Envoy.
     pub envoy: Option<Program>,
-    /// Folder of `runtime-ring`, `runtime-tokio`, `runtime-monoio` and `runtime-glommio`.
+    /// Folder of `null`, `runtime-tokio`, `runtime-monoio` and `runtime-glommio`.
     pub runtimes: Option<PathBuf>,
 }
 
