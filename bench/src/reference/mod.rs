@@ -92,7 +92,7 @@ mod tests {
         write_request(&mut request, "x", "/ws", &key, None, &[]);
         assert!(ask(&mut stream, &request, b"\r\n\r\n").starts_with(b"HTTP/1.1 101 "));
         let mut message = Vec::new();
-        write_message(&mut message, DataKind::Text, Some([1, 2, 3, 4].into()), b"there and back");
+        write_message(&mut message, DataKind::Text, Some([1, 2, 3, 4]), b"there and back");
         assert_eq!(ask(&mut stream, &message, b"there and back"), b"\x81\x0ethere and back");
     }
 
