@@ -1,19 +1,21 @@
 //! The capacity planner: what a server can do within its goals, why, and how many are needed.
 //!
 //! Owns the search for the highest rate ([`search`]), the scaling law ([`usl`]), the queue model ([`queue`]), the number of
-//! nodes ([`nodes`]), the comparison with an earlier result ([`baseline`]) and their report ([`report`]). All of them are
-//! pure and seeded; only [`measure`] runs load. Never extrapolates silently, never counts a trial that the generator spoiled.
+//! nodes ([`nodes`]), the comparison with an earlier result ([`baseline`]) and their report. All of them are
+//! pure and seeded; only `measure` runs load. Never extrapolates silently, never counts a trial that the generator spoiled.
 
 pub mod baseline;
 pub mod goals;
 pub mod nodes;
-mod random;
+mod plan;
+pub mod queue;
 mod record;
 pub mod search;
 mod trial;
+pub mod usl;
 
 pub use goals::{Goal, GoalError};
-pub use random::Random;
+pub use plan::{NodeSize, Plan, PlanError, PlanSpec, ScalingReport, ShardRun};
 pub use record::{Times, TrialRecord};
 pub use trial::{Ask, Evidence, Measured, Trial, TrialError};
 

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::capacity::Silent;
-use crate::capacity::random::Random;
 use crate::load::new_histogram;
+use crate::stats::Rng;
 
 /// Requests in the histogram of a simulated trial: enough for its p99.9.
 const DRAWS: u64 = 1_000;
@@ -14,7 +14,7 @@ struct Queue {
     capacity: f64,
     noise: f64,
     flaky: f64,
-    random: Random,
+    random: Rng,
     asked: Vec<Ask>,
     /// The generator gives up from here.
     generator_max: f64,
@@ -23,7 +23,7 @@ struct Queue {
 
 impl Queue {
     fn new(capacity: f64, noise: f64, flaky: f64, seed: u64) -> Self {
-        let random = Random::new(seed);
+        let random = Rng::new(seed);
         Self {
             capacity,
             noise,
@@ -99,7 +99,7 @@ fn success(noise: f64, flaky: f64, cases: u64) -> (f64, f64, f64) {
     let spec = spec();
     let [mut good, mut trials, mut hours] = [0.0; 3];
     for seed in 0..cases {
-        let capacity = 500.0 * 100_f64.powf(Random::stream(seed, 9).uniform());
+        let capacity = 500.0 * 100_f64.powf(Rng::new(!seed).uniform());
         // A limit of 20 mean service times: the goal is met up to about 77 % of the capacity.
         let limit = 20.0 / capacity * 1e9;
         let mut queue = Queue::new(capacity, noise, flaky, seed);
