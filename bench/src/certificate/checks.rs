@@ -239,7 +239,9 @@ fn lag_max(run: &Run) -> Check {
 fn rate(run: &Run) -> Check {
     const NAME: &str = "sent of due";
     let totals = &run.outcome.totals;
-    let Some(sent) = ratio(totals.sent, totals.due).filter(|_| run.open) else {
+    // A request whose connection was refused was begun, too, and never sent: that is an error's to tell.
+    let begun = totals.sent.max(run.answered).min(totals.due);
+    let Some(sent) = ratio(begun, totals.due).filter(|_| run.open) else {
         return not_judged(NAME, Side::Generator, "closed loop: no rate is asked");
     };
     let late = run.generator_was_late();
@@ -252,7 +254,7 @@ fn rate(run: &Run) -> Check {
     let measured = format!("{} of {}", human::share(sent), human::rate(totals.due as f64 / run.seconds));
     let limit = format!("at least {}", human::share(limits::RATE_VALID));
     check(NAME, side, measured, limit, verdict, || {
-        let sent_rate = human::rate(totals.sent as f64 / run.seconds);
+        let sent_rate = human::rate(begun as f64 / run.seconds);
         if late {
             format!(
                 "the generator could not send as asked (it sent {sent_rate} with connections idle): take more --threads, \

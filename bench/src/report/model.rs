@@ -16,6 +16,7 @@ use crate::load::{
     Arrivals, Era, ErrorKind, Errors, Machine, Outcome, Pacing, Point, Protocol, Spec, StreamOutcome, Target,
     Think, Totals,
 };
+use crate::stats;
 
 /// Version of the JSON form.
 pub const VERSION: u32 = 1;
@@ -506,14 +507,19 @@ fn generator(machine: &Machine, pacing: &Pacing, seconds: f64) -> Generator {
     }
 }
 
-/// Both curves at the quantiles of the response times' `.hgrm`.
+/// Both curves at the quantiles of the response times' `.hgrm`, as far as the samples carry them.
 fn distribution(outcome: &Outcome) -> Vec<CurvePoint> {
     let (response, service) = (&outcome.latencies.response, &outcome.latencies.service);
     if response.is_empty() || service.is_empty() {
         return Vec::new();
     }
-    let quantiles: Vec<f64> =
-        response.iter_quantiles(CURVE_TICKS).map(|step| step.quantile_iterated_to()).collect();
+    let samples = response.len().min(service.len());
+    let carried = |p: &f64| stats::Support::of(samples, *p, 1.0) != stats::Support::Insufficient;
+    let quantiles: Vec<f64> = response
+        .iter_quantiles(CURVE_TICKS)
+        .map(|step| step.quantile_iterated_to())
+        .filter(carried)
+        .collect();
     let services = service.value_at_quantiles(quantiles.iter().copied());
     let responses = response.value_at_quantiles(quantiles.iter().copied());
     quantiles

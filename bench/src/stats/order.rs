@@ -21,7 +21,7 @@ const TERM_MIN: f64 = 1e-20;
 pub enum Support {
     /// The largest sample may well lie below the quantile: there is no upper bound, so there is no figure.
     Insufficient,
-    /// There is an interval, but the count beyond the quantile is not known to within 10 %.
+    /// There is a figure, but the count beyond the quantile is not known to within 10 %.
     Rough,
     /// The count beyond the quantile is known to within 10 %, at 95 %.
     Enough,
