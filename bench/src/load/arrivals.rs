@@ -132,6 +132,11 @@ impl Schedule {
         self.next
     }
 
+    /// It has ended, and the run ends with it: a recording's length is its own, that of the others was asked for.
+    pub(crate) fn ends_the_run(&self) -> bool {
+        self.next.is_none() && matches!(self.shape.arrivals, Arrivals::Replay(_))
+    }
+
     fn poisson(&mut self, before: u64) -> Option<u64> {
         let Arrivals::Poisson(rate) = self.shape.arrivals else { return None };
         let gap = self.rng.exponential(SECOND * self.stride as f64 / rate);
@@ -198,3 +203,6 @@ impl Iterator for Schedule {
         Some(at)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,8 @@ pub(crate) struct Collector {
     /// Index of the interval that is to be given out next, and its figures.
     index: u64,
     interval: Interval,
+    /// How long the threads measured that have ended.
+    measured: Duration,
     pub(crate) totals: Totals,
     pub(crate) latencies: Latencies,
     pub(crate) lag: Histogram<u64>,
@@ -68,6 +70,7 @@ impl Collector {
             queues: backs.into_iter().map(queue).collect(),
             index: 0,
             interval: empty_interval(),
+            measured: Duration::ZERO,
             totals: Totals::default(),
             latencies: Latencies::default(),
             lag: new_histogram(),
@@ -83,31 +86,33 @@ impl Collector {
     /// A thread has handed over.
     pub(crate) fn take(&mut self, thread: u32, batch: Box<Batch>) {
         if let Some(queue) = self.queues.get_mut(thread as usize) {
-            let first = std::mem::replace(&mut queue.next, batch.interval + 1);
+            let next = if batch.last.is_some() { u64::MAX } else { batch.interval + 1 };
+            let first = std::mem::replace(&mut queue.next, next);
+            self.measured = self.measured.max(Duration::from_nanos(batch.last.unwrap_or(0)));
             queue.batches.push_back((first, batch));
         }
     }
 
-    /// A thread has ended, and so has its last interval.
+    /// A thread has ended, perhaps without a last batch.
     pub(crate) fn ended(&mut self, thread: u32) {
         if let Some(queue) = self.queues.get_mut(thread as usize) {
             queue.next = u64::MAX;
         }
     }
 
-    /// Gives out the next interval that all threads are done with, if there is one; `measured` so far.
-    pub(crate) fn next(&mut self, measured: Duration) -> Option<&Interval> {
+    /// Gives out the next interval that all threads are done with, if there is one.
+    pub(crate) fn next(&mut self) -> Option<&Interval> {
         let start = self.spec.interval.saturating_mul(u32::try_from(self.index).unwrap_or(u32::MAX));
         let done = self.queues.iter().all(|queue| queue.next > self.index);
         // The last interval is shorter, or as long as the others; after it there is none.
         let ended = self.queues.iter().all(|queue| queue.next == u64::MAX);
         let left = self.queues.iter().any(|queue| !queue.batches.is_empty());
-        if !done || (ended && !left && start >= measured) {
+        if !done || (ended && !left && start >= self.measured) {
             return None;
         }
         self.reset_interval();
         self.interval.start = start;
-        let rest = measured.saturating_sub(start);
+        let rest = self.measured.saturating_sub(start);
         self.interval.length = if ended { rest.min(self.spec.interval) } else { self.spec.interval };
         for at in 0..self.queues.len() {
             self.merge_thread(at);
@@ -273,5 +278,87 @@ fn join(points: &[Point]) -> Point {
         p99: one.p99.max(two.p99),
         max: one.max.max(two.max),
         backlog: two.backlog,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::tests::spec;
+    use std::sync::mpsc::{Receiver, sync_channel};
+
+    fn interval(at: u32, completed: u64) -> Interval {
+        let mut interval = empty_interval();
+        interval.start = Duration::from_secs(at.into());
+        interval.length = Duration::from_secs(1);
+        interval.totals.completed = completed;
+        interval.asked_rate = Some(10.0);
+        interval
+            .latencies
+            .response
+            .record_n(u64::from(at % 100 + 1) * 1_000_000, completed)
+            .expect("in range");
+        interval
+    }
+
+    #[test]
+    fn the_series_of_a_long_run_stays_bounded_and_covers_it() {
+        let mut series = Series::new();
+        for at in 0..10_000 {
+            series.push(&interval(at, 7));
+            assert!(series.points.len() <= POINTS_MAX);
+        }
+        let points = series.take();
+        assert!(points.len() > POINTS_MAX / 2, "{}", points.len());
+        assert!(points.is_sorted_by(|a, b| a.at < b.at));
+        assert!(points.iter().all(|point| (point.achieved - 7.0).abs() < 1e-9 && point.asked == 10.0));
+        // The slowest interval of each hundred is still seen.
+        assert!(points.iter().filter(|point| point.max >= 99.0).count() >= 100);
+    }
+
+    fn collector(threads: usize) -> (Collector, Vec<Receiver<Box<Batch>>>) {
+        let (backs, given_back) = (0..threads).map(|_| sync_channel(4)).unzip();
+        (Collector::new(&spec(([127, 0, 0, 1], 1).into()), backs), given_back)
+    }
+
+    fn batch(interval: u64, completed: u64) -> Box<Batch> {
+        let mut batch = Box::new(Batch::new(1, false));
+        (batch.interval, batch.totals.completed) = (interval, completed);
+        batch
+    }
+
+    #[test]
+    fn an_interval_is_given_out_when_all_threads_are_done_with_it() {
+        let (mut collector, given_back) = collector(2);
+        collector.take(0, batch(0, 1));
+        assert!(collector.next().is_none(), "the other thread is not done");
+        // It hands over late: two intervals in one batch, which then count in the first of them.
+        collector.take(1, batch(1, 10));
+        let completed =
+            |collector: &mut Collector| collector.next().map(|interval| interval.totals.completed);
+        assert_eq!(completed(&mut collector), Some(11));
+        assert_eq!(completed(&mut collector), None);
+        collector.take(0, batch(1, 2));
+        assert_eq!(completed(&mut collector), Some(2));
+        // The last one is as long as what is left.
+        for thread in 0..2 {
+            let mut last = batch(2, 100);
+            last.last = Some(500_000_000 + u64::from(thread));
+            collector.take(thread, last);
+        }
+        let last = collector.next().expect("the last one");
+        assert_eq!((last.totals.completed, last.length.as_millis()), (200, 100));
+        assert!(collector.next().is_none());
+        assert_eq!(collector.totals.completed, 213);
+        // Emptied batches went back.
+        assert!(given_back.iter().all(|back| back.try_iter().count() >= 2));
+    }
+
+    #[test]
+    fn threads_that_ended_without_measuring_leave_nothing() {
+        let (mut collector, _given_back) = collector(2);
+        collector.ended(0);
+        collector.ended(1);
+        assert!(collector.next().is_none());
     }
 }

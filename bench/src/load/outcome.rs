@@ -121,7 +121,7 @@ impl Errors {
 /// Counts of a run or of an interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Requests that were due by the schedule; in a closed loop those that were sent.
+    /// Requests that were due by the schedule; in a closed loop those that a client began, sent or not.
     pub due: u64,
     /// Requests sent.
     pub sent: u64,

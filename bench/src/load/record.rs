@@ -32,6 +32,8 @@ pub(crate) struct Batch {
     pub(crate) streams: Option<StreamOutcome>,
     /// Index of the interval that it ends with; it begins where the thread's batch before ended.
     pub(crate) interval: u64,
+    /// The thread's last one: how long it measured, nanoseconds.
+    pub(crate) last: Option<u64>,
     /// Due and not begun at its end.
     pub(crate) backlog: u64,
     /// Begun and not answered at its end.
@@ -53,6 +55,7 @@ impl Batch {
             connect: new_histogram(),
             streams: streams.then(new_streams),
             interval: 0,
+            last: None,
             backlog: 0,
             in_flight: 0,
         }

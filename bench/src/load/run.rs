@@ -397,12 +397,12 @@ impl Run {
             self.collector.take(thread, batch);
             message = self.messages.try_recv().ok();
         }
-        self.give_out(Duration::MAX, observer);
+        self.give_out(observer);
     }
 
-    fn give_out(&mut self, measured: Duration, observer: &mut dyn Observer) {
+    fn give_out(&mut self, observer: &mut dyn Observer) {
         let mut any = false;
-        while let Some(interval) = self.collector.next(measured) {
+        while let Some(interval) = self.collector.next() {
             observer.interval(interval);
             self.backlog = interval.backlog;
             any = true;
@@ -461,7 +461,7 @@ impl Run {
         let asked = planned(&self.spec);
         let walls: Vec<u64> = ends.iter().map(|end| end.at.saturating_sub(self.measure)).collect();
         let measured = Duration::from_nanos(walls.iter().copied().max().unwrap_or(0));
-        self.give_out_last(measured, observer);
+        self.give_out_last(observer);
         let mut machine = machine::between(&self.before, &after, &ends, &walls, &self.spec.cpus);
         let range = machine::port_range().unwrap_or(0);
         machine.ports = (self.ports_max, range * self.spec.target.addrs.len() as u64);
@@ -499,7 +499,7 @@ impl Run {
     }
 
     /// The threads have ended: gives out what they handed over last.
-    fn give_out_last(&mut self, measured: Duration, observer: &mut dyn Observer) {
+    fn give_out_last(&mut self, observer: &mut dyn Observer) {
         while let Ok(message) = self.messages.try_recv() {
             if let Message::Batch(thread, batch) = message {
                 self.collector.take(thread, batch);
@@ -508,6 +508,6 @@ impl Run {
         for thread in 0..self.spec.threads {
             self.collector.ended(thread);
         }
-        self.give_out(measured, observer);
+        self.give_out(observer);
     }
 }

@@ -333,6 +333,7 @@ impl State {
                 if measured {
                     self.quota -= 1;
                     self.at_work += 1;
+                    self.batch.totals.due += 1;
                 }
                 slot.waits = Waits::No;
                 slot.free = now;
@@ -484,7 +485,7 @@ impl State {
         let none_will_come = self.quota == 0
             || match &self.supply {
                 Supply::Closed(_) => false,
-                Supply::Open(open) => open.schedule.peek().is_none(),
+                Supply::Open(open) => open.schedule.ends_the_run(),
             };
         self.window.is_some() && self.at_work == 0 && none_will_come
     }
@@ -505,12 +506,9 @@ impl State {
         self.batch.interval = interval;
         self.batch.in_flight = self.in_flight;
         let Some(window) = self.window else { return };
-        match &mut self.supply {
-            Supply::Closed(_) => self.batch.totals.due = self.batch.totals.sent,
-            Supply::Open(open) => {
-                open.look_ahead(window, now, self.quota, &mut self.batch.totals.due);
-                self.batch.backlog = open.waiting;
-            }
+        if let Supply::Open(open) = &mut self.supply {
+            open.look_ahead(window, now, self.quota, &mut self.batch.totals.due);
+            self.batch.backlog = open.waiting;
         }
     }
 
@@ -553,3 +551,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -339,7 +339,8 @@ impl Worker {
             let [_, _, interval] = self.job.lengths;
             state.close_batch(at, (at - window.measure - 1) / interval);
             state.record_unanswered(at);
-            let last = std::mem::replace(&mut state.batch, new_batch(&self.job.spec));
+            let mut last = std::mem::replace(&mut state.batch, new_batch(&self.job.spec));
+            last.last = Some(at - window.measure);
             let _ = self.job.out.send(Message::Batch(self.job.thread, last));
         }
         let (figures, panics) = (machine::own_figures(), self.shard.handle().stats().panics.get());
