@@ -66,6 +66,11 @@ impl Link {
         Ok(())
     }
 
+    /// Waits until what was sent has been given to the kernel: what is dropped before that may never go out.
+    pub(crate) async fn flush(&mut self) {
+        poll_fn(|_| self.conn.poll_send_free()).await;
+    }
+
     /// Bytes received and not yet consumed.
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {

@@ -30,7 +30,7 @@ use crate::load::spec::{Era, Mcp, McpCall, Target};
 /// Longest reply in memory.
 const REPLY_BYTES_MAX: usize = 16 << 20;
 /// How long the end of a stream is awaited once it has brought the reply.
-const STREAM_END_WAIT: Duration = Duration::from_millis(20);
+const STREAM_END_WAIT: Duration = Duration::from_millis(100);
 /// Memory kept for the next reply.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 

@@ -234,7 +234,10 @@ async fn hear(
         }
         match heard {
             Heard::Reply(result) => return Ok(Some(result)),
-            Heard::Aside if closing => return Err(ErrorKind::Closed),
+            Heard::Aside if closing => {
+                link.flush().await;
+                return Err(ErrorKind::Closed);
+            }
             Heard::Aside => {}
         }
     }
