@@ -66,15 +66,14 @@ impl Inbound {
     }
 
     /// Adds what came next. Joining copies: only heads in pieces and pipelined requests come here with bytes left.
+    #[inline]
     pub(crate) fn push(&mut self, next: Chunk) {
-        self.0 = match self.0.take() {
-            None => (!next.is_empty()).then_some(next),
-            Some(Chunk::Owned(mut bytes, at)) => {
-                bytes.extend_from_slice(&next);
-                Some(Chunk::Owned(bytes, at))
-            }
-            Some(Chunk::Lease(first)) => Some(Chunk::Owned([&*first, &*next].concat(), 0)),
-        };
+        match &mut self.0 {
+            None if next.is_empty() => {}
+            None => self.0 = Some(next),
+            Some(Chunk::Owned(bytes, _)) => bytes.extend_from_slice(&next),
+            Some(Chunk::Lease(first)) => self.0 = Some(Chunk::Owned([&**first, &*next].concat(), 0)),
+        }
     }
 
     /// Marks the first `n` bytes as used; the buffer goes back with the last one.

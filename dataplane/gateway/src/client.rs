@@ -135,7 +135,7 @@ async fn wait_idle(state: &Shared, http1: &mut Http1) -> bool {
     let idle_at = state.ring.now() + timeout;
     let mut alarm = Alarm::default();
     let received = poll_fn(|_| {
-        let at = match state.drain() {
+        let at = || match state.drain() {
             Drain::No => idle_at,
             Drain::Until { idle, .. } => idle_at.min(idle),
         };

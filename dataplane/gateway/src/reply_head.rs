@@ -3,11 +3,12 @@
 use erlmcp_proto::http1::{self, Framing, Method, Response};
 
 use crate::cors;
-use crate::link::snapshot::{Route, Snapshot};
+use crate::link::snapshot::Route;
+use crate::state::SnapshotRef;
 
 /// What the head is made from besides the node's own.
 pub(crate) struct Context<'a> {
-    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) snapshot: &'a SnapshotRef,
     pub(crate) route: &'a Route,
     /// Our id of the request.
     pub(crate) request_id: &'a str,
@@ -48,10 +49,9 @@ pub(crate) fn write(response: &Response<'_>, context: &Context<'_>, out: &mut Ve
     if let Some(cors) = cors {
         cors::write_fields(cors, context.origin, out);
     }
-    out.extend_from_slice(if response.http10 { b"Via: 1.0 " } else { b"Via: 1.1 " });
-    out.extend_from_slice(context.snapshot.identity.via.as_bytes());
+    out.extend_from_slice(context.snapshot.marks(response.http10).as_bytes());
+    out.extend_from_slice(context.request_id.as_bytes());
     out.extend_from_slice(b"\r\n");
-    http1::write_field(out, id_header, context.request_id.as_bytes());
     if !context.http10 && matches!(response.framing, Framing::Chunked | Framing::UntilClose) {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }

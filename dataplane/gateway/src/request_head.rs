@@ -6,13 +6,14 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::ops::Range;
 
-use erlmcp_proto::http1::{self, Framing, Request};
+use erlmcp_proto::http1::{self, Framing, Request, TargetForm};
 
-use crate::link::snapshot::{Endpoint, HostPolicy, Network, Route, Snapshot};
+use crate::link::snapshot::{Endpoint, HostPolicy, Network, PathMatch, Route};
+use crate::state::SnapshotRef;
 
 /// What the head is made from besides the client's own.
 pub(crate) struct Context<'a> {
-    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) snapshot: &'a SnapshotRef,
     pub(crate) route: &'a Route,
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) client: Option<IpAddr>,
@@ -33,8 +34,6 @@ pub(crate) fn write(request: &Request<'_>, context: &Context<'_>, out: &mut Vec<
     out.extend_from_slice(b"\r\n");
     let forwarded = write_fields(request, context, out);
     write_forwarded(request, context, &forwarded, out);
-    let id_header = &context.snapshot.identity.request_id_header;
-    http1::write_field(out, id_header, context.request_id.as_bytes());
     for (name, value) in route.request_headers.set.iter().chain(&route.request_headers.add) {
         http1::write_field(out, name, value.as_bytes());
     }
@@ -62,10 +61,22 @@ pub(crate) fn host<'a>(route: &'a Route, endpoint: &'a Endpoint, client: Option<
 
 /// Appends the request line and the name of the field that follows, `Host`.
 fn write_request_line(request: &Request<'_>, route: &Route, out: &mut Vec<u8>) {
-    use crate::link::snapshot::PathMatch;
+    if route.path_prefix.is_none() && request.target.form == TargetForm::Origin && !request.http10 {
+        out.extend_from_slice(request.line);
+        return out.extend_from_slice(b"\r\nHost: ");
+    }
     out.extend_from_slice(request.method_text.as_bytes());
     out.push(b' ');
-    let path = request.target.path;
+    write_path(request.target.path, route, out);
+    if let Some(query) = request.target.query {
+        out.push(b'?');
+        out.extend_from_slice(query.as_bytes());
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+}
+
+/// Appends the path, its prefix replaced where the route says so.
+fn write_path(path: &str, route: &Route, out: &mut Vec<u8>) {
     match (&route.path_prefix, &route.path) {
         (Some(new), PathMatch::Exact(_)) => out.extend_from_slice(new.as_bytes()),
         (Some(new), PathMatch::Prefix(old)) => {
@@ -78,11 +89,6 @@ fn write_request_line(request: &Request<'_>, route: &Route, out: &mut Vec<u8>) {
         }
         (None, _) => out.extend_from_slice(path.as_bytes()),
     }
-    if let Some(query) = request.target.query {
-        out.push(b'?');
-        out.extend_from_slice(query.as_bytes());
-    }
-    out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
 }
 
 /// Forwarding fields of the client that were held back, to be written once with ours.
@@ -148,30 +154,34 @@ fn is_ours<'b>(name: &str, id_header: &str, value: &'b [u8], forwarded: &mut For
     }
 }
 
-fn write_forwarded(request: &Request<'_>, context: &Context<'_>, held: &Forwarded<'_>, out: &mut Vec<u8>) {
+fn write_forwarded<'b>(
+    request: &Request<'b>,
+    context: &Context<'_>,
+    held: &Forwarded<'b>,
+    out: &mut Vec<u8>,
+) {
     // The client's own `Via` lines stand above: a list may span lines.
-    out.extend_from_slice(if request.http10 { b"Via: 1.0 " } else { b"Via: 1.1 " });
-    out.extend_from_slice(context.snapshot.identity.via.as_bytes());
+    out.extend_from_slice(context.snapshot.marks(request.http10).as_bytes());
+    out.extend_from_slice(context.request_id.as_bytes());
     out.extend_from_slice(b"\r\nX-Forwarded-For: ");
     if context.trusted && !held.for_.is_empty() {
         out.extend_from_slice(&held.for_);
         out.extend_from_slice(b", ");
     }
     write_address(out, context.client);
-    match held.proto.filter(|_| context.trusted) {
-        None => out.extend_from_slice(b"\r\nX-Forwarded-Proto: http\r\n"),
+    let believed = |claim: Option<&'b [u8]>| claim.filter(|_| context.trusted);
+    match believed(held.proto) {
+        None => out.extend_from_slice(b"\r\nX-Forwarded-Proto: http"),
         Some(proto) => {
             out.extend_from_slice(b"\r\nX-Forwarded-Proto: ");
             out.extend_from_slice(proto);
-            out.extend_from_slice(b"\r\n");
         }
     }
-    let host = held.host.filter(|_| context.trusted).or(request.host.map(str::as_bytes));
-    if let Some(host) = host {
-        out.extend_from_slice(b"X-Forwarded-Host: ");
+    if let Some(host) = believed(held.host).or(request.host.map(str::as_bytes)) {
+        out.extend_from_slice(b"\r\nX-Forwarded-Host: ");
         out.extend_from_slice(host);
-        out.extend_from_slice(b"\r\n");
     }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends an address without going through `fmt`: this runs for every request.

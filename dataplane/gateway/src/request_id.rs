@@ -3,7 +3,8 @@
 /// Longest id taken over.
 const ID_BYTES_MAX: usize = 64;
 
-/// An id as text.
+/// An id as text. Aligned, so that it is looked at word by word.
+#[repr(C, align(8))]
 pub(crate) struct RequestId {
     bytes: [u8; ID_BYTES_MAX],
     length: usize,

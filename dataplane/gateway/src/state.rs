@@ -11,6 +11,7 @@ use erlmcp_proto::jsonrpc::mcp;
 use erlmcp_ring::{Handle, Time};
 
 use crate::access::AccessLog;
+use crate::link::snapshot::Identity;
 use crate::link::{AccessRecord, Reason, ShardPage, Snapshot};
 use crate::note::Note;
 use crate::upstream::pool::Pools;
@@ -18,19 +19,36 @@ use crate::upstream::pool::Pools;
 /// The shard's state behind one pointer.
 pub(crate) type Shared = Rc<State>;
 
-/// A snapshot in use. Counted per shard: a clone touches no line that another shard writes.
-#[expect(
-    clippy::redundant_allocation,
-    reason = "the outer count is the shard's own: no shared line is written"
-)]
+/// A snapshot in use, with what is made of it once. Counted per shard: a clone touches no line that another shard
+/// writes.
 #[derive(Clone)]
-pub(crate) struct SnapshotRef(Rc<Arc<Snapshot>>);
+pub(crate) struct SnapshotRef(Rc<InUse>);
+
+struct InUse {
+    snapshot: Arc<Snapshot>,
+    /// See [`SnapshotRef::marks`].
+    marks: [String; 2],
+}
+
+impl SnapshotRef {
+    fn new(snapshot: Arc<Snapshot>) -> Self {
+        let Identity { via, request_id_header } = &snapshot.identity;
+        let marks = ["1.0", "1.1"].map(|version| format!("Via: {version} {via}\r\n{request_id_header}: "));
+        Self(Rc::new(InUse { snapshot, marks }))
+    }
+
+    /// Our `Via` line and the start of the line that names a request's id, as they stand in every message that was
+    /// received in this version of HTTP and is passed on.
+    pub(crate) fn marks(&self, http10: bool) -> &str {
+        &self.0.marks[usize::from(!http10)]
+    }
+}
 
 impl Deref for SnapshotRef {
     type Target = Snapshot;
 
     fn deref(&self) -> &Snapshot {
-        &self.0
+        &self.0.snapshot
     }
 }
 
@@ -48,17 +66,23 @@ pub(crate) enum Drain {
 pub(crate) struct Alarm(Option<Time>);
 
 impl Alarm {
-    /// Polls under a deadline, `at` or the drain's limit, which costs nothing while it has not to be waited for.
-    pub(crate) fn poll<T>(&mut self, state: &State, at: Time, mut poll: impl FnMut() -> Poll<T>) -> Poll<T> {
+    /// Polls under a deadline, `at` or the drain's limit, which costs nothing unless it has to be waited for.
+    #[inline]
+    pub(crate) fn poll<T>(
+        &mut self,
+        state: &State,
+        at: impl Fn() -> Time,
+        mut poll: impl FnMut() -> Poll<T>,
+    ) -> Poll<T> {
         // The deadline of what came before may have passed.
         if state.ring.deadline_passed() {
-            self.set(state, at);
+            self.set(state, at());
         }
         let polled = poll();
         if polled.is_ready() {
             return polled;
         }
-        self.set(state, at);
+        self.set(state, at());
         // Nobody is woken for a deadline that has passed before it was set.
         if state.ring.deadline_passed() { poll() } else { polled }
     }
@@ -108,7 +132,7 @@ impl State {
             access,
             turn: Cell::new(0),
             accepting: Cell::new(0),
-            snapshot: RefCell::new(SnapshotRef(Rc::new(snapshot))),
+            snapshot: RefCell::new(SnapshotRef::new(snapshot)),
             drain: Cell::new(Drain::No),
             wall_offset_us: Cell::new(0),
         };
@@ -130,7 +154,7 @@ impl State {
     pub(crate) fn publish(&self, snapshot: Arc<Snapshot>) {
         if snapshot.revision >= self.page.revision.get() {
             self.page.revision.set(snapshot.revision);
-            *self.snapshot.borrow_mut() = SnapshotRef(Rc::new(snapshot));
+            *self.snapshot.borrow_mut() = SnapshotRef::new(snapshot);
         }
     }
 

@@ -32,14 +32,15 @@ impl Transport {
         }
     }
 
-    /// Whether the peer has closed or reset its side, whatever is still unread.
-    pub(crate) fn has_ended(&self) -> bool {
+    /// Whether nothing has come that nobody has used: neither bytes nor an end.
+    pub(crate) fn is_quiet(&self) -> bool {
         match self {
-            Self::Plain(conn) => conn.has_ended(),
+            Self::Plain(conn) => conn.is_quiet(),
         }
     }
 
-    /// The same, and wakes the running task when it comes to be so.
+    /// Whether the peer has closed or reset its side, whatever is still unread. Wakes the running task when it comes
+    /// to be so.
     pub(crate) fn watch_end(&self) -> bool {
         match self {
             Self::Plain(conn) => conn.recv_ended(),

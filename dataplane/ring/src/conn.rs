@@ -40,6 +40,7 @@ impl Conn {
 
     /// Lets another task of this shard be woken by what is received next, as if it had polled [`Self::poll_recv`];
     /// at once if something has come already. For handing a connection on without running its new owner.
+    #[inline]
     pub fn wake_on_recv(&self, task: TaskRef) {
         if let Some(task) = task.0 {
             self.handle.with_io(|io| io.wake_on_recv(self.key, task.index));
@@ -57,6 +58,7 @@ impl Conn {
 
     /// The next chunk, if one is queued already.
     #[must_use]
+    #[inline]
     pub fn try_recv(&self) -> Option<Lease> {
         self.handle.with_io(|io| io.try_recv(self.key))
     }
@@ -75,14 +77,24 @@ impl Conn {
         self.handle.with_io(|io| io.has_ended(self.key))
     }
 
+    /// Nothing is queued and the peer has not ended its side: what a connection looks like that nobody uses. Asks and
+    /// nothing more.
+    #[must_use]
+    #[inline]
+    pub fn is_quiet(&self) -> bool {
+        self.handle.with_io(|io| io.is_quiet(self.key))
+    }
+
     /// Ready when [`Self::has_ended`]. Registers the running task, which whatever is received next wakes as well: it
     /// takes the place of the task that waits in [`Self::poll_recv`].
+    #[inline]
     pub fn poll_ended(&self) -> Poll<()> {
         self.handle.with_io(|io| io.poll_ended(self.key))
     }
 
     /// [`Self::poll_ended`] as a question: it registers the running task when the answer is no.
     #[must_use]
+    #[inline]
     pub fn recv_ended(&self) -> bool {
         self.poll_ended().is_ready()
     }
@@ -150,6 +162,7 @@ impl Conn {
 
     /// Payload bytes handed to the kernel so far.
     #[must_use]
+    #[inline]
     pub fn bytes_sent(&self) -> u64 {
         self.handle.with_io(|io| io.conn_info(self.key)).map_or(0, |(_, sent, _)| sent)
     }

@@ -69,11 +69,13 @@ impl Handle {
 
     /// The running task, for another task of this shard to wake; outside one, a reference that wakes nothing.
     #[must_use]
+    #[inline]
     pub fn current_task(&self) -> TaskRef {
         TaskRef(self.0.exec.running_key())
     }
 
     /// Wakes a task of this shard; one that has ended is none.
+    #[inline]
     pub fn wake(&self, task: TaskRef) {
         if let Some(key) = task.0 {
             self.0.exec.wake_key(key);
@@ -94,6 +96,7 @@ impl Handle {
 
     /// Sets the deadline of another task of this shard, on whose behalf something was begun; one that has passed
     /// already wakes it. A task that has ended is none.
+    #[inline]
     pub fn set_deadline_of(&self, task: TaskRef, at: Time) {
         if let Some(key) = task.0 {
             self.0.exec.set_deadline_of(key, at.as_nanos(), self.now().as_nanos());
@@ -181,6 +184,7 @@ impl Handle {
 
     /// The next number of the shard's own generator (SplitMix64). Not for secrets.
     #[must_use]
+    #[inline]
     pub fn rng(&self) -> u64 {
         let state = self.0.rng.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
         self.0.rng.set(state);

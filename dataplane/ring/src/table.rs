@@ -54,6 +54,11 @@ pub(crate) fn from_user_data(data: u64) -> (Op, Key) {
     (op, Key { index: data as u32, generation: (data >> 32) as u32 & GENERATION_MASK })
 }
 
+/// Whose place it is: for a hint, which may be wrong.
+pub(crate) fn index_of(data: u64) -> u32 {
+    data as u32
+}
+
 /// A completion, by either driver.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Event {

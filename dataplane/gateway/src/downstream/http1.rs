@@ -17,7 +17,7 @@ use crate::link::snapshot::{Route, Snapshot};
 use crate::note::Note;
 use crate::own_reply::{self, Probe};
 use crate::reply_head;
-use crate::state::Shared;
+use crate::state::{Shared, SnapshotRef};
 use crate::transport::Transport;
 
 /// Bodies with more than this still to come are received into large buffers.
@@ -192,7 +192,7 @@ impl Http1 {
     pub(crate) fn start_reply(
         &mut self,
         response: &Response<'_>,
-        snapshot: &Snapshot,
+        snapshot: &SnapshotRef,
         route: &Route,
         method: Method,
     ) {

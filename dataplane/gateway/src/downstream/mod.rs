@@ -13,9 +13,9 @@ use erlmcp_ring::SendList;
 use crate::body::{Encoding, Keep};
 use crate::link::ids::ListenerId;
 use crate::link::reason::Reason;
-use crate::link::snapshot::{Route, Snapshot};
+use crate::link::snapshot::Route;
 use crate::note::Note;
-use crate::state::Shared;
+use crate::state::{Shared, SnapshotRef};
 use http1::Http1;
 
 /// A client with a request under way.
@@ -74,7 +74,7 @@ impl Downstream {
     pub(crate) fn start_reply(
         &mut self,
         response: &Response<'_>,
-        snapshot: &Snapshot,
+        snapshot: &SnapshotRef,
         route: &Route,
         method: Method,
     ) {

@@ -16,7 +16,7 @@ use erlmcp_ring::SendList;
 
 use crate::body::{Encoding, Keep};
 use crate::downstream::Downstream;
-use crate::link::ids::{EndpointId, GroupIndex, NO_ENDPOINT, RouteIndex};
+use crate::link::ids::{EndpointId, GroupIndex, ListenerId, NO_ENDPOINT, RouteIndex};
 use crate::link::reason::{Fault, Reason};
 use crate::link::snapshot::{Endpoint, Group, HostPolicy, Route};
 use crate::note::micros_between;
@@ -258,19 +258,20 @@ async fn reply_head(
     plan: &Plan,
 ) -> Result<bool, Reason> {
     // What was last sent starts the wait for what comes next.
-    let mut since = up.begun_at();
+    let (mut since, listener) = (up.begun_at(), down.listener());
     loop {
         let (mut alarm, mut head) = (Alarm::default(), None);
         poll_fn(|_| {
             if state.ring.deadline_passed() {
-                alarm.set(state, since + patience(down, upload, plan));
+                alarm.set(state, since + patience(listener, upload, plan));
             }
             match upload.poll(down, up) {
                 Err(reason) => return Poll::Ready(Err(reason)),
                 Ok(true) => since = state.ring.now(),
                 Ok(false) => {}
             }
-            alarm.poll(state, since + patience(down, upload, plan), || {
+            let at = || since + patience(listener, upload, plan);
+            alarm.poll(state, at, || {
                 let relayed = up.poll_head(plan.method, |response| {
                     head = Some((response.is_interim(), response.is_event_stream));
                     relay_head(down, response, plan);
@@ -296,10 +297,9 @@ async fn reply_head(
 }
 
 /// How long the exchange may go without progress in the phase that its upload is in.
-fn patience(down: &Downstream, upload: &Upload, plan: &Plan) -> Duration {
-    let listener = usize::from(down.listener().0);
+fn patience(listener: ListenerId, upload: &Upload, plan: &Plan) -> Duration {
     match upload.phase() {
-        Phase::Moving => plan.snapshot.listeners[listener].body_idle_timeout,
+        Phase::Moving => plan.snapshot.listeners[usize::from(listener.0)].body_idle_timeout,
         Phase::Flushing => plan.write_timeout(),
         Phase::Whole | Phase::Over | Phase::Broken => plan.read_timeout(),
     }
@@ -323,18 +323,22 @@ async fn relay(
     events: &mut Events,
 ) -> Result<(), Reason> {
     loop {
-        let (mut alarm, at) = (Alarm::default(), state.ring.now() + plan.read_timeout());
+        let (mut alarm, since) = (Alarm::default(), state.ring.now());
         let moved = poll_fn(|_| {
-            alarm.poll(state, at, || {
-                if let Err(reason) = upload.poll(down, up) {
-                    return Poll::Ready(Err(reason));
-                }
-                let moved = up.poll_body(down, |data| events.feed(state, data));
-                if moved.is_pending() && down.is_gone() {
-                    return Poll::Ready(Err(Reason::ClientGone));
-                }
-                moved
-            })
+            alarm.poll(
+                state,
+                || since + plan.read_timeout(),
+                || {
+                    if let Err(reason) = upload.poll(down, up) {
+                        return Poll::Ready(Err(reason));
+                    }
+                    let moved = up.poll_body(down, |data| events.feed(state, data));
+                    if moved.is_pending() && down.is_gone() {
+                        return Poll::Ready(Err(Reason::ClientGone));
+                    }
+                    moved
+                },
+            )
         })
         .await
         .map_err(|reason| if state.is_cut() { Reason::DrainCut } else { reason })?;

@@ -130,9 +130,12 @@ async fn wait(
     mut ticket: Ticket,
 ) -> Result<Granted, Reason> {
     let at = state.ring.now() + group.wait_timeout;
+    let mut is_new = true;
     poll_fn(|_| {
-        // What is granted may have a deadline already.
-        if let Poll::Ready(granted) = ticket.poll() {
+        // Nothing is granted while its task runs; and what is granted may have a deadline already.
+        if !std::mem::take(&mut is_new)
+            && let Poll::Ready(granted) = ticket.poll()
+        {
             return Poll::Ready(Ok(granted));
         }
         let at = state.within_drain(at);

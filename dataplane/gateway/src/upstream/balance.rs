@@ -89,10 +89,12 @@ fn least_of_all<'s>(
     let start = next_turn(state) as usize % count;
     let (skipped, first) = group.endpoints.split_at(start);
     let mut best: Option<(u64, &Endpoint)> = None;
-    for one in first.iter().chain(skipped).filter(fit) {
-        let candidate = (load(state, one.id), one);
-        if best.is_none_or(|best| is_lighter(candidate, best)) {
-            best = Some(candidate);
+    for part in [first, skipped] {
+        for one in part.iter().filter(&fit) {
+            let candidate = (load(state, one.id), one);
+            if best.is_none_or(|best| is_lighter(candidate, best)) {
+                best = Some(candidate);
+            }
         }
     }
     best.map(|(_, one)| one)

@@ -76,7 +76,7 @@ impl Pools {
             let known = is_known(id);
             let before = pool.idle.len();
             let idle_timeout = pool.idle_timeout;
-            let keep = |one: &Idle| known && now.since(one.since) < idle_timeout && is_quiet(&one.conn);
+            let keep = |one: &Idle| known && now.since(one.since) < idle_timeout && one.conn.is_quiet();
             for one in pool.idle.extract_if(.., |one| !keep(one)) {
                 closed.push(one.conn);
             }
@@ -97,11 +97,6 @@ impl Pools {
     }
 }
 
-/// Whether nothing has come on an idle connection: neither an end nor bytes that nobody asked for.
-fn is_quiet(conn: &Transport) -> bool {
-    conn.try_recv().is_none() && !conn.has_ended()
-}
-
 /// Asks the node's pool for a connection; `fresh` refuses reused ones. A request that has to wait leaves its
 /// `parcel` here, if it has one.
 pub(crate) fn checkout(
@@ -120,7 +115,7 @@ pub(crate) fn checkout(
         while !fresh && dead.len() < DEAD_TRIES_MAX {
             let Some(idle) = pool.idle.pop() else { break };
             page.idle.sub(1);
-            if is_quiet(&idle.conn) && state.ring.now().since(idle.since) < group.idle_timeout {
+            if idle.conn.is_quiet() && state.ring.now().since(idle.since) < group.idle_timeout {
                 return Checkout::Reused(Lent::new(state, id, idle.conn, idle.served));
             }
             pool.open -= 1;
@@ -322,7 +317,7 @@ impl Lent {
         if (served_max != 0 && served >= served_max) || self.state.is_draining() {
             return;
         }
-        if !self.conn.as_ref().is_some_and(is_quiet) {
+        if !self.conn.as_ref().is_some_and(Transport::is_quiet) {
             return;
         }
         let Some(conn) = self.conn.take() else { return };

@@ -76,18 +76,18 @@ impl<'b> Headers<'b> {
             }
             match self.line_of(field) {
                 Some(line) if line.start == run.end => run.end = line.end,
-                Some(line) => {
+                line => {
                     out.extend_from_slice(&self.head[run]);
-                    run = line;
-                }
-                None => {
-                    out.extend_from_slice(&self.head[run]);
-                    run = 0..0;
-                    write_field(out, field.name, field.value);
+                    run = line.clone().unwrap_or_default();
+                    if line.is_none() {
+                        write_field(out, field.name, field.value);
+                    }
                 }
             }
         }
-        out.extend_from_slice(&self.head[run]);
+        if !run.is_empty() {
+            out.extend_from_slice(&self.head[run]);
+        }
     }
 
     /// Where the field's line stands in the head, if it is written there as we would write it.
@@ -180,7 +180,15 @@ impl<'s, 'b: 's> Tokens<'s, 'b> {
 #[inline]
 fn is_named<const N: usize>(name: &str, lower: &[u8; N]) -> bool {
     let Ok(name) = <&[u8; N]>::try_from(name.as_bytes()) else { return false };
-    name.iter().zip(lower).fold(0, |differs, (byte, lower)| differs | ((byte | 0x20) ^ lower)) == 0
+    // Eight bytes at a time; the last eight overlap those before.
+    let Some((end, lower_end)) = name.last_chunk().zip(lower.last_chunk()) else {
+        return name.iter().zip(lower).all(|(byte, lower)| byte | 0x20 == *lower);
+    };
+    let same = |name: &[u8; 8], lower: &[u8; 8]| {
+        u64::from_ne_bytes(*name) | 0x2020_2020_2020_2020 == u64::from_ne_bytes(*lower)
+    };
+    name.as_chunks().0.iter().zip(lower.as_chunks().0).all(|(name, lower)| same(name, lower))
+        && same(end, lower_end)
 }
 
 /// Fields that never pass a hop, whether or not `Connection` lists them (RFC 9110 section 7.6.1).
@@ -270,9 +278,10 @@ pub(super) struct Semantics<'s, 'b> {
 }
 
 impl<'s, 'b: 's> Semantics<'s, 'b> {
+    /// Nothing found yet.
     #[inline]
-    pub(super) fn of(fields: &[httparse::Header<'b>], tokens: Tokens<'s, 'b>) -> Self {
-        let mut found = Self {
+    pub(super) fn new(tokens: Tokens<'s, 'b>) -> Self {
+        Self {
             length: None,
             coding: Coding::Absent,
             host: None,
@@ -286,11 +295,15 @@ impl<'s, 'b: 's> Semantics<'s, 'b> {
             connection_upgrade: false,
             connection_error: None,
             tokens,
-        };
-        for field in fields {
-            found.take(field.name, field.value);
         }
-        found
+    }
+
+    /// Looks at each field, in place: what is found is too large to be moved around.
+    #[inline]
+    pub(super) fn find_in(&mut self, fields: &[httparse::Header<'b>]) {
+        for field in fields {
+            self.take(field.name, field.value);
+        }
     }
 
     /// Length first: most fields are told apart by it alone.

@@ -46,6 +46,8 @@ pub struct Request<'b> {
     pub method_text: &'b str,
     /// The request target.
     pub target: Target<'b>,
+    /// The request line as it was written, less its line end.
+    pub line: &'b [u8],
     /// HTTP/1.0; otherwise HTTP/1.1.
     pub http10: bool,
     /// All fields in their order.

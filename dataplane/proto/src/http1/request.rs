@@ -68,7 +68,8 @@ fn judge<'s, 'b: 's>(
         return Err(RequestError::UnsupportedMethod);
     }
     let target = Target::parse(target, method).ok_or(RequestError::BadTarget)?;
-    let found = Semantics::of(fields, tokens);
+    let mut found = Semantics::new(tokens);
+    found.find_in(fields);
     let framing = framing(&found, http10)?;
     let host = host(&found, &target, http10)?;
     let expect_continue = match found.expect {
@@ -88,6 +89,7 @@ fn judge<'s, 'b: 's>(
         method,
         method_text,
         target,
+        line: line(bytes, method_text, target.text),
         http10,
         headers: Headers::new(bytes, fields),
         head_len: bytes.len(),
@@ -99,6 +101,14 @@ fn judge<'s, 'b: 's>(
         connection_tokens: found.tokens.done(),
         has_te_trailers: found.te_trailers,
     }))
+}
+
+/// The request line, less its line end. `httparse` lets one space stand between its words.
+#[inline]
+fn line<'b>(head: &'b [u8], method: &str, target: &str) -> &'b [u8] {
+    let start = method.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
+    let length = method.len() + " ".len() + target.len() + " HTTP/1.1".len();
+    head.get(start..start.wrapping_add(length)).unwrap_or_default()
 }
 
 fn framing(found: &Semantics<'_, '_>, http10: bool) -> Result<Framing, RequestError> {
@@ -143,16 +153,17 @@ fn host<'b>(
 #[inline]
 pub(super) fn has_bare_lf(head: &[u8]) -> bool {
     let Some((first, rest)) = head.split_first() else { return false };
-    // Pairs of each byte and the one before it, in pieces that the compiler compares at once.
-    let (pieces, end) = rest.as_chunks::<16>();
-    let (before, before_end) = head.as_chunks::<16>();
+    let before = &head[..rest.len()];
     let is_bare = |(byte, before): (&u8, &u8)| (*byte == b'\n') & (*before != b'\r');
     let any =
-        |piece: &[u8], before: &[u8]| piece.iter().zip(before).fold(false, |any, pair| any | is_bare(pair));
-    let in_pieces = pieces.iter().zip(before).fold(false, |bare, (piece, before)| bare | any(piece, before));
-    // Where `head` fills one more piece than `rest`, that one precedes the end.
-    let before_end = before.get(pieces.len()).map_or(before_end, |piece| &piece[..]);
-    *first == b'\n' || in_pieces || any(end, before_end)
+        |bytes: &[u8], before: &[u8]| bytes.iter().zip(before).fold(false, |any, pair| any | is_bare(pair));
+    // In pieces that the compiler compares at once; the last one overlaps the one before it.
+    let (Some(last), Some(last_before)) = (rest.last_chunk::<16>(), before.last_chunk::<16>()) else {
+        return *first == b'\n' || any(rest, before);
+    };
+    let pieces = rest.as_chunks::<16>().0.iter().zip(before.as_chunks::<16>().0);
+    let in_pieces = pieces.fold(false, |bare, (piece, before)| bare | any(piece, before));
+    *first == b'\n' || in_pieces || any(last, last_before)
 }
 
 /// A head that goes on: refused early once no continuation could be accepted.
@@ -210,7 +221,18 @@ pub(super) fn has_bare_cr(buf: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::has_bare_lf;
+    use super::*;
+
+    #[test]
+    fn the_request_line_is_what_was_written() {
+        for head in ["GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n", "\r\n\r\nOPTIONS * HTTP/1.0\r\n\r\n"] {
+            let mut slots = HeaderSlots::new();
+            let request =
+                parse_request(head.as_bytes(), &mut slots, &HeadLimits::default()).unwrap().unwrap();
+            let line = head.trim_start().lines().next().unwrap();
+            assert_eq!(str::from_utf8(request.line), Ok(line));
+        }
+    }
 
     #[test]
     fn a_bare_lf_is_found_wherever_it_stands() {

@@ -47,7 +47,8 @@ pub fn parse_response<'s, 'b: 's>(
     };
     let fields = &*head.headers;
     let http10 = version == 0;
-    let found = Semantics::of(fields, tokens);
+    let mut found = Semantics::new(tokens);
+    found.find_in(fields);
     if found.connection_error.is_some() {
         return Err(ResponseError::BadConnection);
     }

@@ -120,10 +120,8 @@ pub fn is_valid_authority(text: &str) -> bool {
 }
 
 fn is_port(digits: &str) -> bool {
-    let value = |digits: &str| {
-        digits.bytes().try_fold(0, |value, b| b.is_ascii_digit().then(|| value * 10 + u32::from(b - b'0')))
-    };
-    digits.len() <= 5 && value(digits).is_some_and(|value| value <= u32::from(u16::MAX))
+    let value = || digits.bytes().fold(0, |value, b| value * 10 + u32::from(b - b'0'));
+    digits.len() <= 5 && digits.bytes().all(|b| b.is_ascii_digit()) && value() <= u32::from(u16::MAX)
 }
 
 const fn is_reg_name(b: u8) -> bool {

@@ -20,7 +20,7 @@ use crate::exec::Exec;
 use crate::send::Pool;
 use crate::slab::{Key, Slab};
 use crate::stats::RingStats;
-use crate::table::{Bits, ConnSlot, Event, ListenerSlot, Op, from_user_data};
+use crate::table::{Bits, ConnSlot, Event, ListenerSlot, Op, from_user_data, index_of};
 
 pub(crate) use driver::Driver;
 
@@ -117,7 +117,7 @@ impl Io {
         }
         for at in 0..count {
             if let Some(ahead) = events.get(at + EVENTS_AHEAD) {
-                self.conns.prefetch(from_user_data(ahead.user_data).1.index);
+                self.conns.prefetch(index_of(ahead.user_data));
             }
             let event = events[at];
             let (op, key) = from_user_data(event.user_data);

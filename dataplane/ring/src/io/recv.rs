@@ -229,6 +229,7 @@ impl Io {
     }
 
     /// The first of what is queued.
+    #[inline]
     pub(crate) fn try_recv(&mut self, key: Key) -> Option<Lease> {
         let slot = self.conns.get_mut(key)?;
         let (id, bid) = slot.queue.pop(&self.groups)?;
@@ -241,10 +242,10 @@ impl Io {
 
     #[inline]
     pub(crate) fn poll_recv(&mut self, key: Key) -> Poll<Result<Option<Lease>, IoError>> {
-        let Some(slot) = self.conns.get_mut(key) else { return Poll::Ready(Err(IoError::Closed)) };
-        if !slot.queue.is_empty() {
-            return Poll::Ready(Ok(self.try_recv(key)));
+        if let Some(lease) = self.try_recv(key) {
+            return Poll::Ready(Ok(Some(lease)));
         }
+        let Some(slot) = self.conns.get_mut(key) else { return Poll::Ready(Err(IoError::Closed)) };
         if slot.error != 0 {
             return Poll::Ready(Err(IoError::from_errno(slot.error)));
         }
@@ -271,6 +272,10 @@ impl Io {
 
     pub(crate) fn has_queued(&self, key: Key) -> bool {
         self.conns.get(key).is_some_and(|slot| !slot.queue.is_empty())
+    }
+
+    pub(crate) fn is_quiet(&self, key: Key) -> bool {
+        !self.down && self.conns.get(key).is_some_and(|slot| slot.queue.is_empty() && !slot.recv_ended())
     }
 
     pub(crate) fn has_ended(&self, key: Key) -> bool {
