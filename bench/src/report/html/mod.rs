@@ -61,13 +61,19 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// A table of texts; the first of each row is its header.
+/// A table of texts; the first of each row is its header. Without a head it lists facts.
 fn table(caption: &str, head: &[String], rows: &[Vec<String>]) -> String {
-    let mut out = format!(r#"<div class="scroll"><table><caption>{}</caption><thead><tr>"#, escape(caption));
-    for cell in head {
-        let _ = write!(out, r#"<th scope="col">{}</th>"#, escape(cell));
+    let mut out = format!(r#"<div class="scroll"><table><caption>{}</caption>"#, escape(caption));
+    if !head.is_empty() {
+        out.push_str("<thead><tr>");
+        for cell in head {
+            let _ = write!(out, r#"<th scope="col">{}</th>"#, escape(cell));
+        }
+        out.push_str("</tr></thead>");
     }
-    out.push_str("</tr></thead><tbody>");
+    out.push_str("<tbody>");
+    // Without a head it is a list of facts, which read from the left.
+    let class = if head.is_empty() { r#" class="text""# } else { "" };
     for row in rows {
         out.push_str("<tr>");
         for (at, cell) in row.iter().enumerate() {
@@ -75,7 +81,7 @@ fn table(caption: &str, head: &[String], rows: &[Vec<String>]) -> String {
             let _ = if at == 0 {
                 write!(out, r#"<th scope="row">{cell}</th>"#)
             } else {
-                write!(out, "<td>{cell}</td>")
+                write!(out, "<td{class}>{cell}</td>")
             };
         }
         out.push_str("</tr>");
@@ -142,7 +148,7 @@ fn facts(out: &mut String, report: &Report) {
     rows.push(texts(["Received", &format!("{}/s", human::bytes(rates.bytes_in_per_second))]));
     rows.push(texts(["Sent bytes", &format!("{}/s", human::bytes(rates.bytes_out_per_second))]));
     rows.push(texts(["Connections made", &human::count(counts.connects)]));
-    section(out, "Run", &table("What was asked and counted", &texts(["", ""]), &rows));
+    section(out, "Run", &table("What was asked and counted", &[], &rows));
 }
 
 fn interval(quantile: Quantile) -> String {
@@ -452,5 +458,5 @@ fn machine(out: &mut String, report: &Report) {
         );
         rows.push(vec![format!("Thread {at}"), use_of]);
     }
-    section(out, "Machine", &table("The generator and its machine", &texts(["", ""]), &rows));
+    section(out, "Machine", &table("The generator and its machine", &[], &rows));
 }
