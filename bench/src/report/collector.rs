@@ -5,7 +5,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::load::Interval;
+use crate::load::{Interval, Observer};
 use crate::stats;
 
 /// Most columns: more than a screen tells apart.
@@ -90,6 +90,13 @@ impl Collector {
         }
         self.columns = merged;
         self.intervals_per_column = self.intervals_per_column.saturating_mul(2);
+    }
+}
+
+/// A collector alone may hear a run.
+impl Observer for Collector {
+    fn interval(&mut self, interval: &Interval) {
+        Self::interval(self, interval);
     }
 }
 
