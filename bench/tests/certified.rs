@@ -1,5 +1,6 @@
 //! Real runs against the null server, certified and reported. No figure of speed is asserted: what must hold on any machine
 //! are the generator's books, and that a run that cannot be believed says so.
+#![expect(clippy::expect_used, reason = "tests and their helpers fail by panicking")]
 
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener};

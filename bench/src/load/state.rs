@@ -164,6 +164,8 @@ pub(crate) struct State {
     /// Measured requests with a client, and of those the ones that were sent.
     at_work: u64,
     in_flight: u64,
+    /// Of these, begun in this turn.
+    unstamped: u64,
     /// Integral of `in_flight`, request-nanoseconds, up to `integrated`.
     pub(crate) integral: u128,
     integrated: u64,
@@ -206,6 +208,7 @@ impl State {
             quota,
             at_work: 0,
             in_flight: 0,
+            unstamped: 0,
             integral: 0,
             integrated: 0,
             live: Live::default(),
@@ -379,16 +382,19 @@ impl State {
             self.live.sent += 1;
             if slot.measured {
                 self.in_flight += 1;
+                self.unstamped += 1;
                 self.batch.totals.sent += 1;
             }
             self.started.push(index);
         }
     }
 
-    /// Brings the integral of requests in flight up to date.
+    /// Brings the integral of requests in flight up to date. Those that this turn begins are in flight from its stamp on,
+    /// as their service time is.
     fn integrate(&mut self, now: u64) {
         if now > self.integrated {
-            self.integral += u128::from(self.in_flight) * u128::from(now - self.integrated);
+            let in_flight = self.in_flight.saturating_sub(self.unstamped);
+            self.integral += u128::from(in_flight) * u128::from(now - self.integrated);
             self.integrated = now;
         }
     }
@@ -396,6 +402,7 @@ impl State {
     /// The turn's sends are about to be submitted: they start now.
     pub(crate) fn stamp(&mut self, now: u64) {
         self.integrate(now);
+        self.unstamped = 0;
         let mut started = std::mem::take(&mut self.started);
         for index in started.drain(..) {
             let slot = &mut self.slots[index as usize];

@@ -183,3 +183,21 @@ fn equal_think_times_do_not_march_in_step() {
     let half = begun_in(&mut state, 1_050 * MS);
     assert!((10..40).contains(&half), "{half}");
 }
+
+#[test]
+fn a_request_is_in_flight_from_its_stamp_to_its_end() {
+    let mut state = started(Supply::Closed(Think::No), 2, u64::MAX);
+    let now = 1_020 * MS;
+    state.dispatch(now, |_| {});
+    assert_eq!(state.next(0, now), Next::Begin(0));
+    state.sending(0);
+    state.stamp(now);
+    // The second begins in a turn that is stamped 3 ms after the first's reply was counted.
+    assert_eq!(state.next(1, now), Next::Begin(0));
+    state.sending(1);
+    state.finish(0, now + 2 * MS, Ok(now + 2 * MS));
+    state.stamp(now + 5 * MS);
+    state.finish(1, now + 9 * MS, Ok(now + 9 * MS));
+    assert_eq!(state.integral, u128::from(2 * MS + 4 * MS));
+    assert_eq!(state.in_flight, 0);
+}
