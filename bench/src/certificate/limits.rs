@@ -61,8 +61,9 @@ pub const RETRANSMITS_DEGRADED: f64 = 0.001;
 
 /// Significance level of the test of Poisson arrivals.
 pub const ARRIVALS_LEVEL: f64 = 0.01;
-/// An arrival moved by less than this is not counted, nanoseconds: the schedule's lag is judged apart.
-pub const ARRIVALS_TOLERANCE: u64 = 50_000;
+/// An arrival moved by less than this is not counted, nanoseconds: the schedule's lag is judged apart, and what that check
+/// accepts this one must not refuse.
+pub const ARRIVALS_TOLERANCE: u64 = LAG_P99_FLOOR as u64;
 /// As a share of a constant gap; the larger of the two holds.
 pub const ARRIVALS_TOLERANCE_SHARE: f64 = 0.10;
 /// Share of gaps out of place.
