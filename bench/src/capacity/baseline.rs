@@ -212,7 +212,11 @@ pub fn compare(then: &Baseline, now: &Baseline, threshold: f64) -> Result<Compar
     Ok(Comparison { threshold, rate, rate_bounds_per_s, metrics, regressed })
 }
 
-fn same_subject(then: &Subject, now: &Subject) -> Result<(), BaselineError> {
+/// Refuses to compare what differs in more than its address.
+///
+/// # Errors
+/// [`BaselineError::Differs`], naming the first difference.
+pub fn same_subject(then: &Subject, now: &Subject) -> Result<(), BaselineError> {
     let same = |what, then: String, now: String| {
         if then == now { Ok(()) } else { Err(BaselineError::Differs { what, then, now }) }
     };

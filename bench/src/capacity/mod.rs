@@ -5,7 +5,9 @@
 //! pure and seeded; only `measure` runs load. Never extrapolates silently, never counts a trial that the generator spoiled.
 
 pub mod baseline;
+mod generator;
 pub mod goals;
+mod measure;
 pub mod nodes;
 mod plan;
 pub mod queue;
@@ -15,11 +17,14 @@ mod trial;
 pub mod usl;
 
 pub use goals::{Goal, GoalError};
-pub use plan::{NodeSize, Plan, PlanError, PlanSpec, ScalingReport, ShardRun};
+pub use measure::{plan, plan_on};
+pub use plan::{NodeSize, Plan, PlanError, PlanSpec, QueueReport, ScalingReport, ShardRun};
 pub use record::{Times, TrialRecord};
-pub use trial::{Ask, Evidence, Measured, Trial, TrialError};
+pub use trial::{Ask, Evidence, Measured, Rig, ServerUse, Trial, TrialError};
 
 use std::time::Duration;
+
+use crate::load;
 
 /// Something that a plan tells while it runs.
 #[derive(Debug)]
@@ -40,17 +45,8 @@ pub enum Event<'a> {
         /// The most that it may take.
         time_max: Duration,
     },
-    /// How a running trial fares.
-    Live {
-        /// Requests sent and good replies.
-        sent: u64,
-        /// See `sent`.
-        completed: u64,
-        /// Failures.
-        errors: u64,
-        /// 99th percentile of the response time so far, nanoseconds.
-        p99_ns: u64,
-    },
+    /// How a running trial fares, about five times a second.
+    Live(&'a load::Progress),
     /// A trial ended.
     TrialEnded(&'a TrialRecord),
     /// Something that the user should know.

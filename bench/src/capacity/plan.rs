@@ -9,11 +9,13 @@ use serde::Serialize;
 use super::baseline::{Baseline, BaselineError, Comparison};
 use super::goals::Goal;
 use super::nodes::{NodePlan, NodesError, Peak};
-use super::queue::Placement;
+use super::queue::{Backtest, Effort, Model, Placement, Prediction};
 use super::record::TrialRecord;
 use super::search::{GoalResult, SearchSpec};
 use super::usl::{Knees, Usl};
+use crate::certificate::Verdict;
 use crate::load;
+use crate::report::Host;
 
 /// A server with another number of shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +60,8 @@ pub struct PlanSpec {
     pub shards: u32,
     /// How the target places connections on them.
     pub placement: Placement,
+    /// How much the queue model simulates.
+    pub effort: Effort,
     /// Cores behind the sizes, for warnings.
     pub knees: Knees,
     /// Process of the server, where it runs on this machine: its CPU, memory and descriptors are measured.
@@ -87,6 +91,7 @@ impl PlanSpec {
             shard_runs: Vec::new(),
             shards: 1,
             placement: Placement::LeastLoaded,
+            effort: Effort::FULL,
             knees: Knees::default(),
             server_pid: None,
             peak: None,
@@ -138,9 +143,22 @@ pub struct ScalingReport {
     pub refused: Option<String>,
 }
 
+/// What the queue model says.
+#[derive(Clone, Debug, Serialize)]
+pub struct QueueReport {
+    /// Shards, connections and placement of the target.
+    pub model: Model,
+    /// Predicted against measured.
+    pub backtest: Backtest,
+    /// At the highest rate that meets the goals: as the target is, with the other placement, and with its figures varied.
+    pub at_lower: Vec<(String, Prediction)>,
+}
+
 /// The answer.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
+    /// The machine that the generator ran on.
+    pub host: Host,
     /// As the user wrote it.
     pub url: String,
     /// Virtual clients of search, steps and reference trials.
@@ -151,12 +169,18 @@ pub struct Plan {
     pub each: Vec<GoalResult>,
     /// Trials of the search, in order.
     pub search_trials: Vec<TrialRecord>,
+    /// Good replies per second of a closed loop, requests per second.
+    pub saturation_per_s: Option<f64>,
     /// Load steps, ascending: the curve of latency against load.
     pub steps: Vec<TrialRecord>,
+    /// The queue model and its back-test; `None` where the steps do not carry one.
+    pub queue: Option<QueueReport>,
     /// Scaling laws.
     pub scaling: Vec<ScalingReport>,
     /// How many nodes.
     pub nodes: Option<NodePlan>,
+    /// Trials at one rate, for the comparison.
+    pub reference_trials: Vec<TrialRecord>,
     /// Then and now.
     pub comparison: Option<Comparison>,
     /// To be kept as a baseline; `None` where reference trials were not asked for or did not count.
@@ -164,6 +188,8 @@ pub struct Plan {
     pub record: Option<Baseline>,
     /// What to beware of.
     pub notes: Vec<String>,
+    /// Worst verdict of the trials that count, over all parts.
+    pub verdict: Verdict,
     /// The user stopped it: everything in here is partial.
     pub stopped: bool,
     /// Wall time, seconds.

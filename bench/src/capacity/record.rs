@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::goals::{Goal, Met};
-use super::trial::{Evidence, Measured};
+use super::trial::{Evidence, Measured, ServerUse};
 
 /// Quantiles of a histogram, milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -56,14 +56,18 @@ pub struct TrialRecord {
     pub achieved_per_s: f64,
     /// Requests measured: good and failed ones.
     pub samples: u64,
+    /// Received and sent, over the requests.
+    pub bytes_per_request: f64,
     /// Failures over all that ended, 0..=1.
     pub error_share: f64,
     /// From the intended start.
     pub response: Times,
     /// From the send.
     pub service: Times,
-    /// CPU time of the server per request, microseconds, where its process is known.
-    pub server_cpu_us: Option<f64>,
+    /// What the server's process used, where it is known.
+    pub server: Option<ServerUse>,
+    /// The generator was the bottleneck.
+    pub generator_bound: bool,
     /// Whether each goal was met, in their order; empty where no goal was asked.
     pub met: Vec<bool>,
     /// VALID, DEGRADED or INVALID.
@@ -89,10 +93,12 @@ impl TrialRecord {
             duration_s: trial.elapsed.as_secs_f64(),
             achieved_per_s: trial.achieved(),
             samples: trial.completed + trial.errors,
+            bytes_per_request: trial.bytes as f64 / (trial.completed + trial.errors).max(1) as f64,
             error_share: trial.error_share(),
             response: Times::of(&trial.response),
             service: Times::of(&trial.service),
-            server_cpu_us: trial.server_cpu_us,
+            server: trial.server,
+            generator_bound: trial.generator_bound,
             met: (0..goals.len()).map(|i| met.all_of(1 << i)).collect(),
             verdict,
             reasons,

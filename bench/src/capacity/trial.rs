@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::Serialize;
 
 use super::Progress;
+use super::plan::ShardRun;
 
 /// Share of the due requests that may still be on their way at the end of a trial of a server that keeps up.
 const UNANSWERED_SHARE_MAX: f64 = 0.01;
@@ -36,6 +38,17 @@ pub enum Evidence {
     Invalid(Vec<String>),
 }
 
+/// What a server's process used during a trial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ServerUse {
+    /// CPU time per request, microseconds.
+    pub cpu_us_per_request: f64,
+    /// Open files in the middle of the trial.
+    pub descriptors: u64,
+    /// Proportional set size in the middle of the trial, bytes.
+    pub memory_bytes: u64,
+}
+
 /// What a trial measured.
 #[derive(Clone, Debug)]
 pub struct Measured {
@@ -57,8 +70,10 @@ pub struct Measured {
     pub response: Histogram<u64>,
     /// From the send, nanoseconds.
     pub service: Histogram<u64>,
-    /// CPU time of the server over its requests, microseconds, where its process is known.
-    pub server_cpu_us: Option<f64>,
+    /// What the server's process used, where it is known.
+    pub server: Option<ServerUse>,
+    /// The generator had hardly a moment to wait: in a closed loop the rate is its own, not the server's.
+    pub generator_bound: bool,
     /// How far it may be believed.
     pub evidence: Evidence,
 }
@@ -96,6 +111,16 @@ pub enum TrialError {
     Failed(String),
 }
 
+/// Where the systems under load come from.
+pub trait Rig {
+    /// The system, ready for trials: the target itself, or one with another number of shards, which is started where it has
+    /// a command and ended when the trial is dropped.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    fn system(&mut self, run: Option<&ShardRun>) -> Result<Box<dyn Trial + '_>, TrialError>;
+}
+
 /// A system under load.
 pub trait Trial {
     /// Runs one trial, bounded in time by the asked duration and a constant.
@@ -127,7 +152,8 @@ pub(super) mod tests {
             took: Duration::from_secs(1),
             service: response.clone(),
             response,
-            server_cpu_us: None,
+            server: None,
+            generator_bound: false,
             evidence: Evidence::Valid,
         }
     }

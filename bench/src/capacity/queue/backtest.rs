@@ -100,7 +100,7 @@ pub fn backtest(
     let held_out = |index: usize| index % 2 == 1;
     let training: Vec<&LoadStep> =
         steady.iter().enumerate().filter(|(i, _)| !held_out(*i)).map(|(_, step)| *step).collect();
-    let service = calibrate(&whole, &training, model, effort.seed);
+    let service = calibrate(&whole, &training, model, effort.calibration());
     let rows: Vec<BacktestRow> =
         steady.iter().enumerate().map(|(i, step)| row(step, held_out(i), &service, model, effort)).collect();
     let logs: Vec<f64> = rows
@@ -130,10 +130,9 @@ fn row(step: &LoadStep, held_out: bool, service: &Service, model: &Model, effort
 
 /// The occupancy with which the calibration steps' p99 fit best, by least squares of their logarithms: a grid over the
 /// utilisation of the highest step, then halving around the best. The same seed everywhere, so that only the occupancy differs.
-fn calibrate(whole: &Service, training: &[&LoadStep], model: &Model, seed: u64) -> Service {
+fn calibrate(whole: &Service, training: &[&LoadStep], model: &Model, effort: Effort) -> Service {
     let top = training.iter().map(|step| step.offered_per_s).fold(1.0, f64::max);
     let shards = f64::from(model.shards.max(1));
-    let effort = Effort { seed, ..Effort::QUICK };
     let service_at = |utilisation: f64| whole.clone().with_capacity(top / shards / utilisation);
     let misfit = |utilisation: f64| -> f64 {
         let service = service_at(utilisation);

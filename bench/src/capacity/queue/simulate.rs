@@ -40,10 +40,15 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// Of a plan.
-    pub const FULL: Self = Self { placements: 40, requests: 100_000, seed: 1 };
+    /// Of a plan: a million requests for each prediction.
+    pub const FULL: Self = Self { placements: 20, requests: 50_000, seed: 1 };
+    /// A twentieth of that, for a look.
+    pub const QUICK: Self = Self { placements: 4, requests: 12_500, seed: 1 };
+
     /// Of one step of a calibration, where many are needed and only their differences count.
-    pub const QUICK: Self = Self { placements: 8, requests: 20_000, seed: 1 };
+    pub(super) fn calibration(self) -> Self {
+        Self { placements: self.placements.div_ceil(5), requests: self.requests.div_ceil(2), ..self }
+    }
 }
 
 /// A quantile over all placements, and the middle 95 % of the placements.

@@ -137,6 +137,24 @@ pub struct GoalResult {
     pub end: End,
 }
 
+impl GoalResult {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn unknown(goals: &[Goal]) -> Self {
+        Self {
+            goals: goals.to_vec(),
+            lower_per_s: None,
+            upper_per_s: None,
+            conditional_throughput_per_s: None,
+            confirmed: false,
+            trials: 0,
+            exceed_share: None,
+            samples_short_of: None,
+            end: End::Stopped,
+        }
+    }
+}
+
 /// What a search found.
 #[derive(Clone, Debug)]
 pub struct SearchResult {

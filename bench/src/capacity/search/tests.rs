@@ -78,7 +78,8 @@ impl Trial for Queue {
             took: ask.duration,
             service: response.clone(),
             response,
-            server_cpu_us: None,
+            server: None,
+            generator_bound: false,
             evidence,
         })
     }
