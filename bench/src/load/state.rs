@@ -312,6 +312,11 @@ impl State {
         (arrival, self.wakes.peek().map(|Reverse((at, _))| *at))
     }
 
+    /// In an open loop with requests in flight: when the last one was sent.
+    pub(crate) fn awaited(&self) -> Option<u64> {
+        (self.in_flight > 0 && self.is_open()).then_some(self.last_start)
+    }
+
     /// What the client is to do now. [`Next::Wait`]: it stands where its wake will come from.
     pub(crate) fn next(&mut self, index: u32, now: u64) -> Next {
         let Some(window) = self.window else {

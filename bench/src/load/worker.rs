@@ -30,6 +30,8 @@ use super::stop::Stop;
 const CONNECTING_MAX: u32 = 64;
 /// Longest sleep, nanoseconds: so soon is a stop seen.
 const SLEEP_MAX: u64 = 20_000_000;
+/// Longest turn of a spin, nanoseconds: what took longer was not spent spinning, another thread had the processor.
+const SPIN_TURN_MAX: u64 = 5_000;
 /// Streams of random numbers, apart from those of the schedules (which are numbered by thread).
 const MIX_STREAM: u64 = 1 << 32;
 const GAPS_STREAM: u64 = 2 << 32;
@@ -262,16 +264,18 @@ impl Worker {
         let handle = self.shard.handle();
         self.state().start(window);
         let mut next_cut = window.measure.saturating_add(interval);
-        let mut busy = true;
         let mut measuring = false;
+        // Tasks ran in the turn before, and have perhaps put something out; when a turn began that did nothing.
+        let (mut busy, mut spinning) = (true, None::<u64>);
         loop {
             let now = self.clock.now().as_nanos();
-            let (exhausted, times) = {
+            self.spun += spinning.map_or(0, |since| (now - since).min(SPIN_TURN_MAX));
+            let (exhausted, (arrival, wake), awaited) = {
                 let mut state = self.shared.state.borrow_mut();
                 state.stamp(now);
                 state.roll(now);
                 state.dispatch(now, |task| handle.wake(task));
-                (state.is_exhausted(), state.next_times())
+                (state.is_exhausted(), state.next_times(), state.awaited())
             };
             if !measuring && now >= window.measure {
                 measuring = true;
@@ -287,29 +291,24 @@ impl Worker {
             }
             self.publish();
             let own = if measuring { next_cut } else { window.measure };
-            let (arrival, wake) = times;
             let other = own.min(window.end).min(now + SLEEP_MAX).min(wake.unwrap_or(u64::MAX));
-            let wait = self.pacer.wait(now, arrival, other);
-            busy = self.take_turn(now, wait, busy);
+            let wait = self.pacer.wait(now, arrival, other, awaited);
+            let report = self.turn(wait.length);
+            let nothing = report.events == 0 && report.tasks_run == 0;
+            spinning = (nothing && !busy && wait.length.is_zero()).then_some(now);
+            busy = report.tasks_run > 0;
+            if nothing && !wait.length.is_zero() {
+                self.learn(wait);
+            }
         }
     }
 
-    /// A turn, and what it tells about time; returns whether tasks ran (and have perhaps put something out).
-    fn take_turn(&mut self, now: u64, wait: Wait, busy: bool) -> bool {
-        let report = self.turn(wait.length);
-        let nothing = report.events == 0 && report.tasks_run == 0;
-        if wait.length.is_zero() {
-            if nothing && !busy {
-                self.spun += self.clock.now().as_nanos() - now;
-                std::hint::spin_loop();
-            }
-        } else if nothing {
-            let woke = self.shard.handle().now().as_nanos();
-            if woke >= wait.until {
-                self.pacer.learn(wait, woke);
-            }
+    /// A sleep in which nothing happened has ended by itself, unless it was interrupted.
+    fn learn(&mut self, wait: Wait) {
+        let woke = self.shard.handle().now().as_nanos();
+        if woke >= wait.until {
+            self.pacer.learn(wait, woke);
         }
-        report.tasks_run > 0
     }
 
     fn publish(&self) {
