@@ -53,7 +53,7 @@ impl Pacer {
     pub(crate) fn learn(&mut self, wait: Wait, woke: u64) {
         let late = woke.saturating_sub(wait.until);
         if late > self.margin {
-            self.margin += STEP_UP.min(late - self.margin);
+            self.margin += STEP_UP;
         } else {
             self.margin -= STEP_DOWN;
         }
