@@ -66,6 +66,8 @@ pub(super) struct Paced {
     pub(super) errors: u64,
     /// What the generator's certificate says against the run; empty when nothing.
     pub(super) doubts: Vec<String>,
+    /// The certificate lets the figures be shown.
+    pub(super) trusted: bool,
 }
 
 /// Quantiles of response time, milliseconds.
@@ -106,6 +108,8 @@ pub struct Latency {
     pub errors: u64,
     /// What speaks against the generator's figures, each once.
     pub doubts: Vec<String>,
+    /// The certificate of every round lets them be shown; else the table withholds them.
+    pub trusted: bool,
 }
 
 impl Latency {
@@ -128,6 +132,7 @@ impl Latency {
             lag_p99_us: lag.value_at_quantile(0.99) as f64 / 1e3,
             errors: rounds.iter().map(|round| round.errors).sum(),
             doubts,
+            trusted: rounds.iter().all(|round| round.trusted),
         })
     }
 }
@@ -258,7 +263,14 @@ pub(super) mod tests {
             response.record_n(value, times).unwrap();
             let mut lag = new_histogram();
             lag.record_n(20_000, times).unwrap();
-            Paced { response, lag, rate: 100.0, errors: 1, doubts: vec![doubt.to_owned()] }
+            Paced {
+                response,
+                lag,
+                rate: 100.0,
+                errors: 1,
+                doubts: vec![doubt.to_owned()],
+                trusted: doubt != "lost",
+            }
         };
         // One round with 1 % of all requests at 50 ms: the mean of both p50 would be 25.5 ms.
         let latency = Latency::of(&[paced(1_000_000, 9900, "busy"), paced(50_000_000, 100, "busy")]).unwrap();
@@ -267,6 +279,9 @@ pub(super) mod tests {
         assert_eq!((latency.requests, latency.errors, latency.doubts.len()), (10_000, 2, 1));
         // Half a microsecond is what the histograms tell apart.
         assert!((latency.lag_p99_us - 20.0).abs() < 0.6);
+        assert!(
+            latency.trusted && !Latency::of(&[paced(1, 1, "busy"), paced(1, 1, "lost")]).unwrap().trusted
+        );
         assert_eq!(Latency::of(&[]), None);
     }
 }

@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 
 use super::plan::LoadBy;
 use super::scenario::Kind;
+use crate::certificate::Check;
 use crate::load::Stop;
 use crate::wrk::{self, WrkError};
 
@@ -57,7 +58,10 @@ pub(super) struct Seen {
 pub(super) struct Own {
     pub(super) response: Histogram<u64>,
     pub(super) lag: Histogram<u64>,
-    pub(super) doubts: Vec<String>,
+    /// Checks of the certificate that failed.
+    pub(super) doubts: Vec<Check>,
+    /// The certificate lets the figures be shown.
+    pub(super) trusted: bool,
 }
 
 /// Why there is no result.
@@ -66,6 +70,9 @@ pub enum LoadError {
     /// `wrk` failed.
     #[error(transparent)]
     Wrk(#[from] WrkError),
+    /// This crate's generator failed.
+    #[error(transparent)]
+    Own(#[from] crate::load::RunError),
     /// The server could not be looked at.
     #[error("cannot read what the server uses: {0}")]
     Look(#[from] io::Error),
@@ -93,11 +100,11 @@ pub(super) fn run(
     by: LoadBy,
     load: &Load,
     mark: &mut dyn FnMut(Mark) -> io::Result<()>,
-    _stop: &Stop,
+    stop: &Stop,
 ) -> Result<Seen, LoadError> {
     match by {
         LoadBy::Wrk => run_wrk(load, mark),
-        LoadBy::Own => run_wrk(load, mark),
+        LoadBy::Own => super::own::run(load, mark, stop),
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::error::CompareError;
 use super::figures::{Paced, Sample};
-use super::generator::{self, Load, LoadError, Mark, Seen};
+use super::generator::{self, Load, LoadError, Mark, Own, Seen};
 use super::plan::{LoadBy, Plan};
 use super::ready::answers;
 use super::scenario::Scenario;
@@ -74,7 +74,10 @@ impl Bench<'_> {
         }
         self.check(candidate, &seen)?;
         let Seen { errors, rate, own, .. } = seen;
-        Ok(own.map(|own| Paced { response: own.response, lag: own.lag, rate, errors, doubts: own.doubts }))
+        Ok(own.map(|own| {
+            let Own { response, lag, doubts, trusted } = own;
+            Paced { response, lag, rate, errors, doubts, trusted }
+        }))
     }
 
     fn start(&self, candidate: &Candidate) -> Result<Server, CompareError> {

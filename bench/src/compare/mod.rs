@@ -10,6 +10,7 @@ mod figures;
 mod generator;
 mod lineup;
 mod measure;
+pub(crate) mod own;
 mod placement;
 mod plan;
 mod ready;

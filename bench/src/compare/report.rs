@@ -239,7 +239,8 @@ fn row_markdown(text: &mut String, row: &Row, reference: &str) {
         Some(ratio) => format!("{:.3} ({:.3}..{:.3})", ratio.median, ratio.min, ratio.max),
         None => "1".to_owned(),
     };
-    let latency = row.latency.as_ref().map_or_else(
+    // INVALID percentiles are told nowhere as if they were true; the reason stands below the table.
+    let latency = row.latency.as_ref().filter(|latency| latency.trusted).map_or_else(
         || "– | – | –".to_owned(),
         |latency| {
             let all = &latency.all;
