@@ -1,6 +1,8 @@
 //! Every scenario once, with the peers that set-up installs: everyone answers, and what must be told is told. Says
 //! nothing about speed.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of tests; a failure is to stop the test where it is")]
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -5,6 +5,8 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::certificate::Check;
+
 /// Order statistics of one figure over the rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
@@ -64,8 +66,8 @@ pub(super) struct Paced {
     pub(super) rate: f64,
     /// Errors.
     pub(super) errors: u64,
-    /// What the generator's certificate says against the run; empty when nothing.
-    pub(super) doubts: Vec<String>,
+    /// Checks of the generator's certificate that failed, the worst first.
+    pub(super) doubts: Vec<Check>,
     /// The certificate lets the figures be shown.
     pub(super) trusted: bool,
 }
@@ -106,8 +108,8 @@ pub struct Latency {
     pub lag_p99_us: f64,
     /// Errors of all rounds.
     pub errors: u64,
-    /// What speaks against the generator's figures, each once.
-    pub doubts: Vec<String>,
+    /// Checks of the generator's certificate that failed in any round, each once and at its worst.
+    pub doubts: Vec<Check>,
     /// The certificate of every round lets them be shown; else the table withholds them.
     pub trusted: bool,
 }
@@ -121,9 +123,11 @@ impl Latency {
             response.add(&round.response).ok()?;
             lag.add(&round.lag).ok()?;
         }
-        let mut doubts: Vec<String> = rounds.iter().flat_map(|round| round.doubts.clone()).collect();
-        doubts.sort();
-        doubts.dedup();
+        let mut doubts: Vec<Check> = rounds.iter().flat_map(|round| round.doubts.clone()).collect();
+        // Of each name the worst comes first and is the one that stays.
+        doubts.sort_by(|a, b| a.name.cmp(&b.name).then(b.verdict.cmp(&a.verdict)));
+        doubts.dedup_by(|later, first| later.name == first.name);
+        doubts.sort_by_key(|check| std::cmp::Reverse(check.verdict));
         Some(Self {
             all: Quantiles::of(&response),
             requests: response.len(),
@@ -209,6 +213,7 @@ pub(super) fn fixed_rate(rows: &[Row]) -> Option<f64> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::certificate::{Side, Verdict};
     use crate::load::new_histogram;
 
     pub(in crate::compare) fn sample(cpu_us: f64, errors: u64) -> Sample {
@@ -258,30 +263,33 @@ pub(super) mod tests {
 
     #[test]
     fn histograms_are_merged_not_their_percentiles() {
-        let paced = |value: u64, times: u64, doubt: &str| {
+        let check = |verdict: Verdict| Check {
+            name: "schedule lag p99".into(),
+            side: Side::Generator,
+            verdict: Some(verdict),
+            measured: verdict.name().into(),
+            limit: String::new(),
+            reason: None,
+        };
+        let paced = |value: u64, times: u64, verdict: Verdict| {
             let mut response = new_histogram();
             response.record_n(value, times).unwrap();
             let mut lag = new_histogram();
             lag.record_n(20_000, times).unwrap();
-            Paced {
-                response,
-                lag,
-                rate: 100.0,
-                errors: 1,
-                doubts: vec![doubt.to_owned()],
-                trusted: doubt != "lost",
-            }
+            let trusted = verdict != Verdict::Invalid;
+            Paced { response, lag, rate: 100.0, errors: 1, doubts: vec![check(verdict)], trusted }
         };
+        let busy = Verdict::Degraded;
         // One round with 1 % of all requests at 50 ms: the mean of both p50 would be 25.5 ms.
-        let latency = Latency::of(&[paced(1_000_000, 9900, "busy"), paced(50_000_000, 100, "busy")]).unwrap();
+        let latency = Latency::of(&[paced(1_000_000, 9900, busy), paced(50_000_000, 100, busy)]).unwrap();
         assert!((latency.all.p50_ms - 1.0).abs() < 0.01, "{latency:?}");
         assert!((latency.all.p999_ms - 50.0).abs() < 0.1 && (latency.rounds[1].p50_ms - 50.0).abs() < 0.1);
         assert_eq!((latency.requests, latency.errors, latency.doubts.len()), (10_000, 2, 1));
         // Half a microsecond is what the histograms tell apart.
         assert!((latency.lag_p99_us - 20.0).abs() < 0.6);
-        assert!(
-            latency.trusted && !Latency::of(&[paced(1, 1, "busy"), paced(1, 1, "lost")]).unwrap().trusted
-        );
+        assert!(latency.trusted);
+        let lost = Latency::of(&[paced(1, 1, busy), paced(1, 1, Verdict::Invalid)]).unwrap();
+        assert!(!lost.trusted && lost.doubts.len() == 1 && lost.doubts[0].measured == "INVALID", "{lost:?}");
         assert_eq!(Latency::of(&[]), None);
     }
 }

@@ -221,7 +221,7 @@ mod tests {
         let server = NullServer::start(None, DriverChoice::Auto).unwrap();
         let seen = run(&load(server.addr(), Some(500.0)), &mut |_| Ok(()), &Stop::default()).unwrap();
         let own = seen.own.unwrap();
-        assert!(own.response.len() > 0 && own.lag.len() > 0);
+        assert!(!own.response.is_empty() && !own.lag.is_empty());
     }
 
     #[test]

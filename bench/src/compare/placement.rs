@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
+use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
 
@@ -40,9 +41,13 @@ impl Placement {
         Self { server, load, upstreams: vec![first, at(3).unwrap_or(first)] }
     }
 
-    /// The processor of upstream `number`, from 0.
-    pub(super) fn upstream(&self, number: usize) -> usize {
-        self.upstreams.iter().copied().cycle().nth(number).unwrap_or(self.load)
+    /// Of the upstreams while latency is measured. Where they share the generator's processor they go to the server's: at a
+    /// fixed rate nobody's CPU is counted, every candidate has the same company, and a generator that waits for its
+    /// processor measures itself.
+    #[must_use]
+    pub fn upstreams_paced(&self) -> Vec<usize> {
+        let elsewhere = |cpu: &usize| if *cpu == self.load { self.server } else { *cpu };
+        self.upstreams.iter().map(elsewhere).collect()
     }
 
     /// The server has a processor that nobody else uses.
@@ -77,14 +82,24 @@ pub(super) struct Confined(CpuSet);
 impl Confined {
     pub(super) fn to(cpu: usize) -> io::Result<Self> {
         let before = sched_getaffinity(None)?;
-        let mut set = CpuSet::new();
-        if cpu >= CpuSet::MAX_CPU {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("there is no processor {cpu}")));
-        }
-        set.set(cpu);
-        sched_setaffinity(None, &set)?;
+        sched_setaffinity(None, &one(cpu)?)?;
         Ok(Self(before))
     }
+}
+
+/// Confines a process of one thread to one processor.
+pub(super) fn confine(pid: u32, cpu: usize) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(sched_setaffinity(Some(pid), &one(cpu)?)?)
+}
+
+fn one(cpu: usize) -> io::Result<CpuSet> {
+    if cpu >= CpuSet::MAX_CPU {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("there is no processor {cpu}")));
+    }
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    Ok(set)
 }
 
 impl Drop for Confined {
@@ -114,7 +129,19 @@ mod tests {
         assert_eq!(two, Placement { server: 0, load: 1, upstreams: vec![1, 1] });
         assert_eq!(six, Placement { server: 0, load: 1, upstreams: vec![2, 3] });
         assert_eq!([one.is_separate(), two.is_separate()], [false, true]);
-        assert_eq!((six.upstream(1), six.upstream(2)), (3, 2));
+        assert_eq!((two.upstreams_paced(), six.upstreams_paced()), (vec![0, 0], vec![2, 3]));
+    }
+
+    #[test]
+    fn a_process_goes_where_it_is_sent() {
+        let cpu = listed(&sched_getaffinity(None).unwrap())[0];
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        confine(child.id(), cpu).unwrap();
+        let pid = Pid::from_child(&child);
+        assert_eq!(listed(&sched_getaffinity(Some(pid)).unwrap()), [cpu]);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(confine(0, cpu).is_err());
     }
 
     #[test]

@@ -209,13 +209,13 @@ impl Plan {
         }
     }
 
-    /// One round of a second each, and strict about errors.
+    /// One round of a third of a second each (a second where wrk puts the load on), and strict about errors.
     #[must_use]
     pub fn quick(mut self) -> Self {
         self.quick = true;
         self.rounds = 1;
-        self.duration = Duration::from_secs(1);
-        self.warmup = Duration::from_millis(200);
+        self.duration = Duration::from_millis(300);
+        self.warmup = Duration::from_millis(100);
         self
     }
 }

@@ -11,6 +11,7 @@ use super::placement::Placement;
 use super::plan::{LoadBy, Plan};
 use super::scenario::{Kind, Scenario};
 use super::sheet::Sheet;
+use crate::certificate::{Check, Verdict};
 use crate::idle::{self, Idle};
 
 /// Somebody who did not take part.
@@ -151,6 +152,15 @@ impl Report {
              {load}, two keep-alive upstreams on {}; {log}; pool cap of haproxy-cap {pool_cap} per upstream.",
             upstreams.join(" and ")
         );
+        let moved = placement.upstreams_paced();
+        if moved != placement.upstreams.as_slice() {
+            let moved: Vec<String> = moved.iter().map(ToString::to_string).collect();
+            let _ = writeln!(
+                text,
+                "Latency: upstreams on {}, so that the generator has its processor for itself.",
+                moved.join(" and ")
+            );
+        }
         if !placement.is_separate() {
             text.push_str(
                 "The measured server shares its processor: only CPU per request and memory mean something.\n",
@@ -223,12 +233,31 @@ impl Table {
         }
     }
 
+    /// What the generator's certificates say against the latencies, each check once: of whom, and the worst of it.
     fn doubts(&self, text: &mut String) {
+        let mut said: Vec<(&Check, Vec<&str>)> = Vec::new();
         for row in &self.rows {
-            let Some(latency) = row.latency.as_ref().filter(|latency| !latency.doubts.is_empty()) else {
-                continue;
-            };
-            let _ = writeln!(text, "\nLatency of {} is in doubt: {}.", row.name, latency.doubts.join("; "));
+            for check in row.latency.iter().flat_map(|latency| &latency.doubts) {
+                match said.iter_mut().find(|(other, _)| other.name == check.name) {
+                    None => said.push((check, vec![&row.name])),
+                    Some((worst, names)) => {
+                        names.push(&row.name);
+                        if check.verdict > worst.verdict {
+                            *worst = check;
+                        }
+                    }
+                }
+            }
+        }
+        if said.is_empty() {
+            return;
+        }
+        said.sort_by_key(|(check, _)| std::cmp::Reverse(check.verdict));
+        text.push_str("\nThe latencies are in doubt; those of INVALID runs are withheld:\n\n");
+        for (check, names) in said {
+            let Check { name, verdict, measured, limit, .. } = check;
+            let verdict = verdict.map_or("", Verdict::name);
+            let _ = writeln!(text, "- {verdict}: {name} {measured}, accepted {limit} ({})", names.join(", "));
         }
     }
 }
@@ -329,7 +358,7 @@ mod tests {
         };
         let text = report.markdown();
         for part in
-            ["**Partial: interrupted**", "**Quick:", "Machine: ", "Linux ", "1 interleaved rounds of 1 s"]
+            ["**Partial: interrupted**", "**Quick:", "Machine: ", "Linux ", "1 interleaved rounds of 0.3 s"]
         {
             assert!(text.contains(part), "no {part:?} in\n{text}");
         }
