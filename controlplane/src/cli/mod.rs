@@ -2,13 +2,16 @@
 //!
 //! Exit codes: 0 fine, 1 the thing asked about is bad (or could not be done), 2 usage. One file per command.
 
+mod bench;
 mod check;
 mod completions;
 mod config;
 mod deploy;
 mod drain;
 mod explain;
+mod interrupt;
 mod man;
+mod progress;
 mod reload;
 mod remote;
 mod run;
@@ -53,6 +56,9 @@ enum Command {
     /// Look at this host.
     #[command(subcommand)]
     Tune(tune::TuneCommand),
+    /// Put load on servers and report honestly what they did.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Render what an operator installs.
     #[command(subcommand)]
     Deploy(deploy::DeployCommand),
@@ -103,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => reload::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Tune(command) => tune::run(&command),
+        Command::Bench(command) => bench::run(&command),
         Command::Deploy(command) => deploy::run(&command),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

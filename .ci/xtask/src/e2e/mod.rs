@@ -7,6 +7,9 @@
 //! To add one: write `fn run(&Context) -> Result<Outcome>` in a new file here and a line in [`SUITES`].
 
 mod admin;
+mod bench;
+mod bench_command;
+mod bench_server;
 mod bodies;
 pub mod context;
 mod fallback;
@@ -111,6 +114,11 @@ const SUITES: &[Suite] = &[
         name: "garbage",
         what: "10,000 garbage connections are answered, counted by reason, reach no node and leave nothing behind",
         run: garbage::run,
+    },
+    Suite {
+        name: "bench",
+        what: "the load generator: MCP, HTTP and event streams, a stall, doubtful runs, messages, files that others read",
+        run: bench::run,
     },
 ];
 

@@ -60,6 +60,11 @@ pub fn python_mcp1(tools: &Path) -> PathBuf {
 /// Envoy's binary, below the folder of tools: where [`erlmcp_bench::compare::Programs::find`] looks.
 const ENVOY: &str = "envoy/bin/envoy";
 
+/// A Python that reads `HdrHistogram`'s files.
+pub fn python_hdr(tools: &Path) -> PathBuf {
+    tools.join("venv-hdr/bin/python")
+}
+
 /// Makes everything that is not there. `Ok(false)` when something could not be had; it has then been named.
 ///
 /// # Errors
@@ -106,6 +111,12 @@ fn items(tools: &Path) -> Vec<Item> {
             recipe: format!("{python} {}", versions::MCP_PYTHON_1.join(" ")),
             needs: vec![python_mcp1(tools)],
             make: |place| python::make(place, "venv-mcp1", versions::MCP_PYTHON_1),
+        },
+        Item {
+            name: "venv-hdr",
+            recipe: format!("{python} {}", versions::HDR_PYTHON.join(" ")),
+            needs: vec![python_hdr(tools)],
+            make: |place| python::make(place, "venv-hdr", versions::HDR_PYTHON),
         },
         Item {
             name: "envoy",

