@@ -86,14 +86,14 @@ impl Note {
 
     /// The texts that were kept.
     pub(crate) fn texts(&self) -> Texts<'_> {
-        Texts {
-            request_id: self.request_id(),
-            method: self.method(),
-            path: self.part(2),
-            host: self.part(3),
-            origin: self.origin(),
-            rpc_method: self.rpc_method,
-        }
+        let mut rest = self.text.as_str();
+        let mut start = 0;
+        let [request_id, method, path, host, origin] = self.ends.map(|end| {
+            let (part, after) = rest.split_at_checked((end - start) as usize).unwrap_or_default();
+            (rest, start) = (after, end);
+            part
+        });
+        Texts { request_id, method, path, host, origin, rpc_method: self.rpc_method }
     }
 
     pub(crate) fn request_id(&self) -> &str {

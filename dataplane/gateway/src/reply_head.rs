@@ -21,7 +21,9 @@ pub(crate) struct Context<'a> {
 
 /// Appends the head without its `Connection` field and empty line; the connection's owner ends it.
 pub(crate) fn write(response: &Response<'_>, context: &Context<'_>, out: &mut Vec<u8>) {
-    write_status_line(response.status, Some(response.reason), out);
+    if response.plain_line_len == 0 {
+        write_status_line(response.status, Some(response.reason), out);
+    }
     let route = context.route;
     let cors = route.cors.as_ref().filter(|_| !context.origin.is_empty());
     let edits = &route.response_headers;
@@ -29,7 +31,7 @@ pub(crate) fn write(response: &Response<'_>, context: &Context<'_>, out: &mut Ve
     let id_header = &context.snapshot.identity.request_id_header;
     // The parser has checked that there is one length at most and that it is the body's.
     let keeps_length = tells_length(response, context.method);
-    response.headers.write_kept(out, |name, _| {
+    response.headers.write_kept(out, response.plain_line_len, |name, _| {
         let held_back = http1::is_hop_by_hop(name)
             || (!keeps_length && name.len() == 14 && name.eq_ignore_ascii_case("content-length"))
             || (name.len() == id_header.len() && name.eq_ignore_ascii_case(id_header))

@@ -106,7 +106,7 @@ fn write_fields<'b>(request: &Request<'b>, context: &Context<'_>, out: &mut Vec<
     let plain = edits.is_empty() && request.connection_tokens.is_empty();
     let id_header = &context.snapshot.identity.request_id_header;
     let mut forwarded = Forwarded::default();
-    request.headers.write_kept(out, |name, value| {
+    request.headers.write_kept(out, 0, |name, value| {
         let held_back = is_ours(name, id_header, value, &mut forwarded)
             || http1::is_hop_by_hop(name)
             || (!context.trusted && is_forwarding(name))

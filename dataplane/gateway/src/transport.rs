@@ -16,6 +16,7 @@ pub(crate) enum Transport {
 
 impl Transport {
     /// The next bytes; `None` at the end of the stream.
+    #[inline]
     pub(crate) fn poll_recv(&self) -> Poll<Result<Option<Chunk>, IoError>> {
         match self {
             Self::Plain(conn) => {
@@ -55,6 +56,7 @@ impl Transport {
     }
 
     /// Begins to send; one list at a time.
+    #[inline]
     pub(crate) fn start_send(&self, list: SendList) {
         match self {
             Self::Plain(conn) => conn.start_send(list),

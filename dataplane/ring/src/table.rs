@@ -31,7 +31,8 @@ pub(crate) enum Op {
     AcceptPoll = 10,
 }
 
-const OPS: [Op; 11] = [
+/// By number; numbers that no operation has stand for one that does nothing.
+const OPS: [Op; 16] = [
     Op::Wake,
     Op::Recv,
     Op::Send,
@@ -43,6 +44,11 @@ const OPS: [Op; 11] = [
     Op::CancelAccept,
     Op::CancelAll,
     Op::AcceptPoll,
+    Op::CancelAll,
+    Op::CancelAll,
+    Op::CancelAll,
+    Op::CancelAll,
+    Op::CancelAll,
 ];
 
 pub(crate) const fn user_data(op: Op, key: Key) -> u64 {
@@ -50,7 +56,7 @@ pub(crate) const fn user_data(op: Op, key: Key) -> u64 {
 }
 
 pub(crate) fn from_user_data(data: u64) -> (Op, Key) {
-    let op = OPS.get((data >> 60) as usize).copied().unwrap_or(Op::CancelAll);
+    let op = OPS[(data >> 60) as usize];
     (op, Key { index: data as u32, generation: (data >> 32) as u32 & GENERATION_MASK })
 }
 

@@ -88,6 +88,7 @@ impl AccessBatch {
     }
 
     /// Appends a record; the caller has looked at [`AccessBatch::is_full`].
+    #[inline]
     pub fn push(&mut self, record: &AccessRecord<'_>) {
         let texts = [record.request_id, record.method, record.path, record.host, record.rpc_method].map(cut);
         let (kind, address) = match record.client {

@@ -17,6 +17,7 @@ const DRAWN: usize = 8;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tried {
     ids: [Option<EndpointId>; Self::MAX],
+    count: usize,
 }
 
 impl Tried {
@@ -25,17 +26,15 @@ impl Tried {
 
     /// Notes a node. Returns whether another may be tried after it.
     pub(crate) fn add(&mut self, id: EndpointId) -> bool {
-        match self.ids.iter_mut().find(|slot| slot.is_none()) {
-            Some(slot) => {
-                *slot = Some(id);
-                self.ids.iter().any(Option::is_none)
-            }
-            None => false,
+        if let Some(slot) = self.ids.get_mut(self.count) {
+            *slot = Some(id);
+            self.count += 1;
         }
+        self.count < Self::MAX
     }
 
     fn contains(&self, id: EndpointId) -> bool {
-        self.ids.contains(&Some(id))
+        self.ids[..self.count].contains(&Some(id))
     }
 }
 

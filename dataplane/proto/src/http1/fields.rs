@@ -65,11 +65,16 @@ impl<'b> Headers<'b> {
         self.fields.iter().map(|field| (field.name, field.value))
     }
 
-    /// Appends the fields that `keep` says yes to, each as `Name: value` and CR LF. Neighbours that stand so in the
-    /// head go in one copy.
+    /// Appends the first `start` bytes of the head, then the fields that `keep` says yes to, each as `Name: value` and
+    /// CR LF. What stands so in the head goes in one copy with its neighbours.
     #[inline]
-    pub fn write_kept(&self, out: &mut Vec<u8>, mut keep: impl FnMut(&'b str, &'b [u8]) -> bool) {
-        let mut run = 0..0;
+    pub fn write_kept(
+        &self,
+        out: &mut Vec<u8>,
+        start: usize,
+        mut keep: impl FnMut(&'b str, &'b [u8]) -> bool,
+    ) {
+        let mut run = 0..start.min(self.head.len());
         for field in self.fields {
             if !keep(field.name, field.value) {
                 continue;
@@ -374,6 +379,9 @@ impl<'s, 'b: 's> Semantics<'s, 'b> {
 
 /// A plain decimal below 2^63; `5, 5` is a repetition, not a number.
 fn length(value: &[u8]) -> Result<u64, LengthError> {
+    if let Some(length) = decimal(value) {
+        return Ok(length);
+    }
     if value.contains(&b',') {
         let mut members = list_members(value).map(decimal);
         let first = members.next().flatten().ok_or(LengthError::Bad)?;
@@ -383,7 +391,7 @@ fn length(value: &[u8]) -> Result<u64, LengthError> {
             (worst, Some(_)) => worst,
         }));
     }
-    decimal(value).ok_or(LengthError::Bad)
+    Err(LengthError::Bad)
 }
 
 fn repeated(before: Result<u64, LengthError>, after: Result<u64, LengthError>) -> LengthError {
@@ -477,11 +485,15 @@ mod tests {
             b"GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nB:2\r\nC: \r\nD:   4  \r\nE: 5\r\nF: 6\r\nG: 7\r\n\r\n";
         let mut slots = HeaderSlots::new();
         let request = parse_request(head, &mut slots, &HeadLimits::default()).unwrap().unwrap();
-        let kept = |names: &str| {
+        let kept_after = |start: usize, names: &str| {
             let mut out = b"x".to_vec();
-            request.headers.write_kept(&mut out, |name, _| names.contains(name));
+            request.headers.write_kept(&mut out, start, |name, _| names.contains(name));
             String::from_utf8(out).unwrap()
         };
+        let kept = |names: &str| kept_after(0, names);
+        assert_eq!(kept_after(16, "HostB"), "xGET / HTTP/1.1\r\nHost: a\r\nB: 2\r\n");
+        assert_eq!(kept_after(16, "A"), "xGET / HTTP/1.1\r\nA: 1\r\n");
+        assert_eq!(kept_after(16, ""), "xGET / HTTP/1.1\r\n");
         assert_eq!(kept(""), "x");
         assert_eq!(kept("ABCDEFG"), "xA: 1\r\nB: 2\r\nC: \r\nD: 4\r\nE: 5\r\nF: 6\r\nG: 7\r\n");
         assert_eq!(kept("HostABEG"), "xHost: a\r\nA: 1\r\nB: 2\r\nE: 5\r\nG: 7\r\n");

@@ -77,6 +77,9 @@ pub struct Response<'b> {
     pub status: u16,
     /// Reason phrase; empty when it was absent or not ASCII.
     pub reason: &'b str,
+    /// Bytes of the status line, its line end included, if it can be passed on as it stands: of HTTP/1.1 and with a
+    /// reason. Otherwise 0.
+    pub plain_line_len: usize,
     /// HTTP/1.0; otherwise HTTP/1.1.
     pub http10: bool,
     /// All fields in their order.

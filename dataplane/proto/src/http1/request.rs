@@ -15,6 +15,7 @@ const METHOD_BYTES_MAX: usize = 24;
 ///
 /// # Errors
 /// Any reason to refuse the request; the connection cannot be used further, as its framing is unknown.
+#[inline]
 pub fn parse_request<'s, 'b: 's>(
     buf: &'b [u8],
     slots: &'s mut HeaderSlots<'b>,

@@ -13,6 +13,7 @@ use super::request::{has_bare_cr, has_bare_lf, has_fold};
 ///
 /// # Errors
 /// Any reason to distrust the upstream's framing; its connection must close.
+#[inline]
 pub fn parse_response<'s, 'b: 's>(
     buf: &'b [u8],
     slots: &'s mut HeaderSlots<'b>,
@@ -53,9 +54,11 @@ pub fn parse_response<'s, 'b: 's>(
         return Err(ResponseError::BadConnection);
     }
     let (framing, length_declared) = framing(&found, http10, status, request_method)?;
+    let reason = head.reason.unwrap_or("");
     Ok(Some(Response {
         status,
-        reason: head.reason.unwrap_or(""),
+        reason,
+        plain_line_len: line_len(&buf[..head_len], reason),
         http10,
         headers: Headers::new(&buf[..head_len], fields),
         head_len,
@@ -106,8 +109,21 @@ fn framing(
 }
 
 fn is_event_stream(content_type: &[u8]) -> bool {
-    let essence = content_type.split(|&b| b == b';').next().unwrap_or(content_type);
-    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    const ESSENCE: [u8; 17] = *b"text/event-stream";
+    let Some((essence, parameters)) = content_type.split_first_chunk::<{ ESSENCE.len() }>() else {
+        return false;
+    };
+    essence.eq_ignore_ascii_case(&ESSENCE) && matches!(parameters.trim_ascii_start(), [] | [b';', ..])
+}
+
+/// Length of the status line with its line end, where it is one of HTTP/1.1 with a reason; else 0. `httparse` lets one
+/// space stand between its words.
+fn line_len(head: &[u8], reason: &str) -> usize {
+    let end = "HTTP/1.1 200 ".len() + reason.len();
+    let is_plain = !reason.is_empty()
+        && head.starts_with(b"HTTP/1.1 ")
+        && head.get(end..end + 2) == Some(b"\r\n".as_slice());
+    if is_plain { end + 2 } else { 0 }
 }
 
 fn classify(buf: &[u8], error: httparse::Error) -> ResponseError {
@@ -120,5 +136,29 @@ fn classify(buf: &[u8], error: httparse::Error) -> ResponseError {
         httparse::Error::HeaderName => ResponseError::BadHeaderName,
         httparse::Error::NewLine => ResponseError::BareCr,
         httparse::Error::Token | httparse::Error::Status => ResponseError::BadStatus,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_line_is_passed_on_only_as_we_would_write_it() {
+        for (line, passes) in [
+            ("HTTP/1.1 200 OK", true),
+            ("HTTP/1.1 418 I'm a teapot", true),
+            ("HTTP/1.0 200 OK", false),
+            ("HTTP/1.1 200 ", false),
+            ("HTTP/1.1 200", false),
+            ("HTTP/1.1 200 Gr\u{fc}n", false),
+        ] {
+            let head = format!("{line}\r\nContent-Length: 0\r\n\r\n");
+            let mut slots = HeaderSlots::new();
+            let response = parse_response(head.as_bytes(), &mut slots, &HeadLimits::default(), Method::Get)
+                .unwrap()
+                .unwrap();
+            assert_eq!(response.plain_line_len, if passes { line.len() + 2 } else { 0 }, "{line:?}");
+        }
     }
 }

@@ -33,11 +33,19 @@ pub struct Target<'b> {
 impl<'b> Target<'b> {
     /// Splits `text`, or `None` when it is malformed.
     pub(super) fn parse(text: &'b str, method: Method) -> Option<Self> {
-        if !text.is_ascii() || memchr::memchr(b'#', text.as_bytes()).is_some() {
+        if !text.is_ascii() {
+            return None;
+        }
+        // A fragment has no business here; most targets have neither it nor a query.
+        let mark = memchr::memchr2(b'#', b'?', text.as_bytes());
+        if mark.is_some_and(|at| memchr::memchr(b'#', &text.as_bytes()[at..]).is_some()) {
             return None;
         }
         if text.starts_with('/') {
-            let (path, query) = split_query(text);
+            let (path, query) = match mark {
+                Some(at) => (&text[..at], Some(&text[at + 1..])),
+                None => (text, None),
+            };
             return Some(Self { form: TargetForm::Origin, text, path, query, authority: None });
         }
         if text == "*" {
@@ -108,24 +116,23 @@ pub fn is_valid_authority(text: &str) -> bool {
         let Some((host, rest)) = rest.split_once(']') else { return false };
         (host.parse::<Ipv6Addr>().is_ok(), rest)
     } else {
-        let end = text.bytes().position(|b| !is_reg_name(b)).unwrap_or(text.len());
+        let end = text.as_bytes().iter().position(|&b| !REG_NAME[usize::from(b)]).unwrap_or(text.len());
         let (host, rest) = text.split_at_checked(end).unwrap_or_default();
         (!host.is_empty(), rest)
     };
-    let port_ok = match port.strip_prefix(':') {
-        Some(digits) => digits.is_empty() || is_port(digits),
-        None => port.is_empty(),
+    host_ok && is_port(port.as_bytes())
+}
+
+/// Nothing, or a colon and a port, which may be empty (RFC 3986 section 3.2.3).
+fn is_port(text: &[u8]) -> bool {
+    let digits = match text {
+        [] => return true,
+        [b':', digits @ ..] if digits.len() <= 5 => digits,
+        _ => return false,
     };
-    host_ok && port_ok
-}
-
-fn is_port(digits: &str) -> bool {
-    let value = || digits.bytes().fold(0, |value, b| value * 10 + u32::from(b - b'0'));
-    digits.len() <= 5 && digits.bytes().all(|b| b.is_ascii_digit()) && value() <= u32::from(u16::MAX)
-}
-
-const fn is_reg_name(b: u8) -> bool {
-    REG_NAME[b as usize]
+    let value =
+        digits.iter().try_fold(0, |value, b| b.is_ascii_digit().then(|| value * 10 + u32::from(b - b'0')));
+    value.is_some_and(|value| value <= u32::from(u16::MAX))
 }
 
 /// By byte: a `Host` is looked at for every request.
@@ -159,6 +166,8 @@ mod tests {
             ("HTTP://h:1/p?", Some((TargetForm::Absolute, Some("h:1"), "/p", Some("")))),
             ("https://h", Some((TargetForm::Absolute, Some("h"), "/", None))),
             ("http://h?q", Some((TargetForm::Absolute, Some("h"), "/", Some("q")))),
+            ("/a#b", None),
+            ("/a?b#c", None),
             ("http://", None),
             ("*", None),
             ("", None),
@@ -168,6 +177,20 @@ mod tests {
         }
         assert_eq!(parse("*", Method::Options), Some((TargetForm::Asterisk, None, "*", None)));
         assert_eq!(parse("http://h", Method::Options), Some((TargetForm::Absolute, Some("h"), "*", None)));
+    }
+
+    #[test]
+    fn authorities_end_in_a_port_or_nothing() {
+        for text in ["a", "a.example:80", "a:", "a:65535", "a:00080", "127.0.0.1:7140", "[::1]", "[::1]:8080"]
+        {
+            assert!(is_valid_authority(text), "{text}");
+        }
+        for text in [
+            "", ":80", "a:65536", "a:000080", "a:8x", "a:+8", "a:8:0", "a,b", "a b", "a/", "ä", "aä:80",
+            "u@a", "[::1", "[::1]8",
+        ] {
+            assert!(!is_valid_authority(text), "{text}");
+        }
     }
 
     #[test]

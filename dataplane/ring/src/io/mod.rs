@@ -115,11 +115,10 @@ impl Io {
         if count >= self.events_max {
             self.stats.work_bound_hits.add(1);
         }
-        for at in 0..count {
+        for (at, &event) in events.iter().enumerate() {
             if let Some(ahead) = events.get(at + EVENTS_AHEAD) {
                 self.conns.prefetch(index_of(ahead.user_data));
             }
-            let event = events[at];
             let (op, key) = from_user_data(event.user_data);
             match op {
                 Op::Recv => self.on_recv(key, event),

@@ -283,13 +283,13 @@ impl Io {
     }
 
     pub(crate) fn poll_ended(&mut self, key: Key) -> Poll<()> {
-        if self.has_ended(key) {
-            return Poll::Ready(());
+        match self.conns.get_mut(key) {
+            Some(slot) if !slot.recv_ended() && !self.down => {
+                slot.recv_task = self.exec.running();
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
         }
-        if let Some(slot) = self.conns.get_mut(key) {
-            slot.recv_task = self.exec.running();
-        }
-        Poll::Pending
     }
 }
 
