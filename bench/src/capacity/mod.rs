@@ -1,7 +1,8 @@
 //! The capacity planner: what a server can do within its goals, why, and how many are needed.
 //!
 //! Owns the search for the highest rate ([`search`]), the scaling law ([`usl`]), the queue model ([`queue`]), the number of
-//! nodes ([`nodes`]), the comparison with an earlier result ([`baseline`]) and their report. All of them are
+//! nodes ([`nodes`]), the comparison with an earlier result ([`baseline`]) and their report
+//! ([`report`]). All of them are
 //! pure and seeded; only `measure` runs load. Never extrapolates silently, never counts a trial that the generator spoiled.
 
 pub mod baseline;
@@ -12,6 +13,7 @@ pub mod nodes;
 mod plan;
 pub mod queue;
 mod record;
+pub mod report;
 pub mod search;
 mod trial;
 pub mod usl;

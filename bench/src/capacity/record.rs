@@ -7,18 +7,19 @@ use serde::Serialize;
 
 use super::goals::{Goal, Met};
 use super::trial::{Evidence, Measured, ServerUse};
+use crate::stats;
 
-/// Quantiles of a histogram, milliseconds.
+/// Quantiles of a histogram, milliseconds; `None` where its samples are too few to carry the quantile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Times {
     /// Median.
-    pub p50_ms: f64,
+    pub p50_ms: Option<f64>,
     /// See `p50_ms`.
-    pub p90_ms: f64,
+    pub p90_ms: Option<f64>,
     /// See `p50_ms`.
-    pub p99_ms: f64,
+    pub p99_ms: Option<f64>,
     /// 99.9 %.
-    pub p999_ms: f64,
+    pub p999_ms: Option<f64>,
     /// Longest.
     pub max_ms: f64,
     /// Mean.
@@ -26,10 +27,13 @@ pub struct Times {
 }
 
 impl Times {
-    /// Of a histogram of nanoseconds; zeros for an empty one.
+    /// Of a histogram of nanoseconds.
     #[must_use]
     pub fn of(histogram: &Histogram<u64>) -> Self {
-        let at = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1e6;
+        let at = |p: f64| {
+            let carried = histogram.len() >= stats::samples_least(p);
+            carried.then(|| histogram.value_at_quantile(p) as f64 / 1e6)
+        };
         Self {
             p50_ms: at(0.5),
             p90_ms: at(0.9),
@@ -60,10 +64,10 @@ pub struct TrialRecord {
     pub bytes_per_request: f64,
     /// Failures over all that ended, 0..=1.
     pub error_share: f64,
-    /// From the intended start.
-    pub response: Times,
-    /// From the send.
-    pub service: Times,
+    /// From the intended start; `None` of a trial that decides nothing, for its times are not the server's.
+    pub response: Option<Times>,
+    /// From the send; `None` likewise.
+    pub service: Option<Times>,
     /// What the server's process used, where it is known.
     pub server: Option<ServerUse>,
     /// The generator was the bottleneck.
@@ -86,6 +90,8 @@ impl TrialRecord {
             Evidence::Invalid(reasons) => ("INVALID", reasons.clone()),
         };
         let met = Met::judge(goals, trial);
+        let trusted = !matches!(trial.evidence, Evidence::Invalid(_));
+        let times = |histogram| trusted.then(|| Times::of(histogram));
         Self {
             purpose: purpose.to_owned(),
             asked_per_s: trial.ask.rate,
@@ -95,8 +101,8 @@ impl TrialRecord {
             samples: trial.completed + trial.errors,
             bytes_per_request: trial.bytes as f64 / (trial.completed + trial.errors).max(1) as f64,
             error_share: trial.error_share(),
-            response: Times::of(&trial.response),
-            service: Times::of(&trial.service),
+            response: times(&trial.response),
+            service: times(&trial.service),
             server: trial.server,
             generator_bound: trial.generator_bound,
             met: (0..goals.len()).map(|i| met.all_of(1 << i)).collect(),

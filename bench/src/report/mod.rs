@@ -17,7 +17,7 @@ mod quantiles;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod text;
 
 pub use collector::{Collector, Column, bucket_edges};

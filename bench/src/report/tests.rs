@@ -270,7 +270,7 @@ fn a_closed_loop_has_one_column_and_a_warning() {
 }
 
 /// Opening and closing tags match, attributes are quoted, and nothing is loaded from anywhere.
-fn check_page(page: &str) {
+pub(crate) fn check_page(page: &str) {
     const VOID: [&str; 2] = ["!DOCTYPE", "meta"];
     let (mut open, mut rest): (Vec<&str>, &str) = (Vec::new(), page);
     while let Some(at) = rest.find('<') {

@@ -9,6 +9,8 @@
 
 mod needs;
 #[cfg(test)]
+pub(super) mod simulated;
+#[cfg(test)]
 mod tests;
 
 use std::time::{Duration, Instant};
@@ -423,9 +425,9 @@ impl Work<'_> {
             (!values.is_empty()).then(|| Metric { name: name.to_owned(), lower_is_better, values })
         };
         let metrics = [
-            metric("response_p50_ms", true, &|trial| Some(trial.response.p50_ms)),
-            metric("response_p99_ms", true, &|trial| Some(trial.response.p99_ms)),
-            metric("response_p999_ms", true, &|trial| Some(trial.response.p999_ms)),
+            metric("response_p50_ms", true, &|trial| trial.response?.p50_ms),
+            metric("response_p99_ms", true, &|trial| trial.response?.p99_ms),
+            metric("response_p999_ms", true, &|trial| trial.response?.p999_ms),
             metric("achieved_per_s", false, &|trial| Some(trial.achieved_per_s)),
             metric("server_cpu_us_per_request", true, &|trial| Some(trial.server?.cpu_us_per_request)),
         ];

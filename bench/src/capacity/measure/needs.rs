@@ -37,7 +37,11 @@ impl Work<'_> {
         }
         if let Some(ports) = node.ports {
             // A proxy without a cap holds one upstream connection for each request under way (Little's law).
-            needs.push(Need::new(Resource::Ports, near.response.mean_ms / 1e3, ports as f64));
+            needs.push(Need::new(
+                Resource::Ports,
+                near.response.map_or(0.0, |times| times.mean_ms) / 1e3,
+                ports as f64,
+            ));
         }
         match (near.server, self.idle) {
             (Some(server), Some(idle)) => needs.extend(self.process_needs(server, idle, near.achieved_per_s)),

@@ -2,7 +2,7 @@
 //! dark by the reader's preference. A policy in the page forbids it to load anything.
 
 mod heat;
-mod plot;
+pub(crate) mod plot;
 
 use std::fmt::Write as _;
 
@@ -44,7 +44,7 @@ pub fn render(report: &Report) -> String {
 }
 
 /// Text that may stand in the page and in its attributes.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -62,7 +62,7 @@ fn escape(text: &str) -> String {
 }
 
 /// A table of texts; the first of each row is its header. Without a head it lists facts.
-fn table(caption: &str, head: &[String], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(caption: &str, head: &[String], rows: &[Vec<String>]) -> String {
     let mut out = format!(r#"<div class="scroll"><table><caption>{}</caption>"#, escape(caption));
     if !head.is_empty() {
         out.push_str("<thead><tr>");
@@ -90,22 +90,28 @@ fn table(caption: &str, head: &[String], rows: &[Vec<String>]) -> String {
     out
 }
 
-fn texts<const N: usize>(of: [&str; N]) -> Vec<String> {
+pub(crate) fn texts<const N: usize>(of: [&str; N]) -> Vec<String> {
     of.map(str::to_owned).to_vec()
 }
 
-fn section(out: &mut String, title: &str, content: &str) {
+pub(crate) fn section(out: &mut String, title: &str, content: &str) {
     let _ = write!(out, "<section><h2>{}</h2>{content}</section>", escape(title));
 }
 
 fn head(out: &mut String, report: &Report) {
     let verdict = report.certificate.verdict.name();
+    let url = &report.target.url;
+    page_head(out, &format!("{verdict}: {url}"), &format!("Load on {url}"));
+}
+
+/// What every page begins with, up to its heading.
+pub(crate) fn page_head(out: &mut String, title: &str, heading: &str) {
     let _ = write!(
         out,
-        r#"<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{verdict}: {}</title><style>{}</style></head><body><main><h1>Load on {}</h1>"#,
-        escape(&report.target.url),
+        r#"<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{}</title><style>{}</style></head><body><main><h1>{}</h1>"#,
+        escape(title),
         include_str!("style.css"),
-        escape(&report.target.url)
+        escape(heading)
     );
 }
 

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::escape;
 
 /// Size of a plot and of the area within its axes, in the drawing's own units.
-pub(super) const WIDTH: f64 = 760.0;
-pub(super) const HEIGHT: f64 = 300.0;
+pub(crate) const WIDTH: f64 = 760.0;
+pub(crate) const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 78.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 12.0;
@@ -16,7 +16,7 @@ const TICKS: f64 = 6.0;
 
 /// An axis with its ticks.
 #[derive(Clone, Debug)]
-pub(super) struct Axis {
+pub(crate) struct Axis {
     label: String,
     min: f64,
     max: f64,
@@ -26,7 +26,7 @@ pub(super) struct Axis {
 
 impl Axis {
     /// From 0 to beyond `max`, evenly.
-    pub(super) fn linear(label: &str, max: f64, name: impl Fn(f64) -> String) -> Self {
+    pub(crate) fn linear(label: &str, max: f64, name: impl Fn(f64) -> String) -> Self {
         let max = if max > 0.0 && max.is_finite() { max } else { 1.0 };
         let rough = max / TICKS;
         let power = 10_f64.powf(rough.log10().floor());
@@ -41,7 +41,7 @@ impl Axis {
     }
 
     /// From the power of ten at or below `min` to that at or beyond `max`, evenly in the logarithm.
-    pub(super) fn log(label: &str, min: f64, max: f64, name: impl Fn(f64) -> String) -> Self {
+    pub(crate) fn log(label: &str, min: f64, max: f64, name: impl Fn(f64) -> String) -> Self {
         let min = if min > 0.0 && min.is_finite() { min } else { 0.001 };
         let low = min.log10().floor() as i32;
         let high = (max.max(min).log10().ceil() as i32).max(low + 1);
@@ -50,7 +50,7 @@ impl Axis {
     }
 
     /// With ticks of its own, evenly in the logarithm.
-    pub(super) fn log_with(label: &str, min: f64, max: f64, ticks: Vec<(f64, String)>) -> Self {
+    pub(crate) fn log_with(label: &str, min: f64, max: f64, ticks: Vec<(f64, String)>) -> Self {
         Self { label: label.to_owned(), min, max: max.max(min * 1.001), log: true, ticks }
     }
 
@@ -66,7 +66,7 @@ impl Axis {
 }
 
 /// A plot under way.
-pub(super) struct Plot {
+pub(crate) struct Plot {
     id: String,
     title: String,
     description: String,
@@ -77,7 +77,7 @@ pub(super) struct Plot {
 }
 
 impl Plot {
-    pub(super) fn new(id: &str, title: &str, description: &str, x: Axis, y: Axis) -> Self {
+    pub(crate) fn new(id: &str, title: &str, description: &str, x: Axis, y: Axis) -> Self {
         Self {
             id: id.to_owned(),
             title: title.to_owned(),
@@ -89,16 +89,16 @@ impl Plot {
         }
     }
 
-    pub(super) fn x(&self, value: f64) -> f64 {
+    pub(crate) fn x(&self, value: f64) -> f64 {
         LEFT + self.x.place(value) * (WIDTH - LEFT - RIGHT)
     }
 
-    pub(super) fn y(&self, value: f64) -> f64 {
+    pub(crate) fn y(&self, value: f64) -> f64 {
         HEIGHT - BOTTOM - self.y.place(value) * (HEIGHT - TOP - BOTTOM)
     }
 
     /// A line through the points, broken where there is none. `class` names its stroke.
-    pub(super) fn line(
+    pub(crate) fn line(
         &mut self,
         name: &str,
         class: &'static str,
@@ -120,7 +120,7 @@ impl Plot {
     }
 
     /// A vertical bar from one value to another: an interval.
-    pub(super) fn bar(&mut self, class: &str, x: f64, low: f64, high: f64) {
+    pub(crate) fn bar(&mut self, class: &str, x: f64, low: f64, high: f64) {
         let (x, low, high) = (self.x(x), self.y(low), self.y(high));
         let _ = write!(
             self.body,
@@ -130,7 +130,7 @@ impl Plot {
     }
 
     /// A dot a point.
-    pub(super) fn dots(&mut self, name: &str, class: &'static str, points: impl Iterator<Item = (f64, f64)>) {
+    pub(crate) fn dots(&mut self, name: &str, class: &'static str, points: impl Iterator<Item = (f64, f64)>) {
         let mut some = false;
         for (x, y) in points {
             some = true;
@@ -147,12 +147,12 @@ impl Plot {
     }
 
     /// Shapes that the caller placed itself by [`Self::x`] and [`Self::y`].
-    pub(super) fn raw(&mut self, shapes: &str) {
+    pub(crate) fn raw(&mut self, shapes: &str) {
         self.body.push_str(shapes);
     }
 
     /// The drawing and its legend.
-    pub(super) fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let mut out = String::new();
         let (id, title, description) = (&self.id, escape(&self.title), escape(&self.description));
         let _ = write!(
