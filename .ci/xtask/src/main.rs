@@ -29,7 +29,7 @@ enum Command {
     /// What end-to-end suites start as processes of their own
     #[command(hide = true, subcommand)]
     Helper(e2e::helper::Helper),
-    /// Measure the gateway beside HAProxy, nginx and the bare forwarder
+    /// Measure the gateway beside HAProxy, nginx, Envoy and the bare forwarder
     Rig(rig::Args),
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use erlmcp_bench::compare::{self, LoadBy, Plan, Program, Programs, Scenario, Step, Who};
+use erlmcp_bench::compare::{self, Kind, LoadBy, Plan, Program, Programs, Scenario, Step, Who};
 use erlmcp_bench::load::Stop;
 
 use crate::{run, workspace};
@@ -19,7 +19,7 @@ const BUILD_LIMIT: Duration = Duration::from_secs(1200);
 #[derive(clap::Args)]
 pub struct Args {
     /// Scenarios: small, 64k, 1m, new, idle, tls, tls-new, websocket, runtimes, each also with -CONNECTIONS, such as
-    /// small-1000; all but runtimes when none is given
+    /// small-1000; all when none is given, runtimes only with --quick or when named
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<Scenario>,
     /// One round of one second each: shows that everyone answers, nothing about speed
@@ -77,13 +77,21 @@ fn build(args: &Args) -> Result<()> {
         Some(_) => workspace::cargo(&["build", "--release", "--locked", "--package", "erlmcp-bench"]),
     };
     ensure!(run::shown(&mut build, BUILD_LIMIT)?, "cannot build what is measured");
-    let runtimes = args.scenarios.iter().any(|scenario| scenario.kind == compare::Kind::Runtimes);
-    if runtimes {
+    if scenarios(args).iter().any(|scenario| scenario.kind == Kind::Runtimes) {
         let features = ["--package", "erlmcp-bench", "--features", "runtimes"];
         let mut build = workspace::cargo(&["build", "--release", "--locked"]);
         ensure!(run::shown(build.args(features), BUILD_LIMIT)?, "cannot build the servers on other runtimes");
     }
     Ok(())
+}
+
+/// A quick run shows everything once; a real one measures the runtimes, which two more have to be built for, on request.
+fn scenarios(args: &Args) -> Vec<Scenario> {
+    match (args.scenarios.as_slice(), args.quick) {
+        ([], true) => Scenario::defaults().into_iter().chain([Scenario::of(Kind::Runtimes)]).collect(),
+        ([], false) => Scenario::defaults(),
+        (named, _) => named.to_vec(),
+    }
 }
 
 fn plan(args: &Args) -> Result<Plan> {
@@ -101,9 +109,7 @@ fn plan(args: &Args) -> Result<Plan> {
         access_log: !args.no_access_log,
         ..plan
     };
-    if !args.scenarios.is_empty() {
-        plan.scenarios.clone_from(&args.scenarios);
-    }
+    plan.scenarios = scenarios(args);
     if !args.only.is_empty() {
         plan.candidates.clone_from(&args.only);
     }

@@ -132,7 +132,11 @@ impl Report {
         }
         text.push_str(".\n");
         if !versions.is_empty() {
-            let list: Vec<&str> = versions.iter().map(|(_, version)| version.as_str()).collect();
+            let named = |(name, version): &(String, String)| match version.to_lowercase().starts_with(name) {
+                true => version.clone(),
+                false => format!("{name} {version}"),
+            };
+            let list: Vec<String> = versions.iter().map(named).collect();
             let _ = writeln!(text, "Programs: {}.", list.join("; "));
         }
     }

@@ -63,7 +63,8 @@ fn versions(programs: &Programs, wrk: bool) -> Vec<(String, String)> {
         let done = Command::new(&program.file).args(&program.args).arg(flag).output().ok()?;
         let text = [done.stdout, done.stderr].concat();
         let text = String::from_utf8_lossy(&text);
-        let line = text.lines().find(|line| line.contains(mark)).unwrap_or("unknown");
+        // From the mark on: Envoy puts its own path before it.
+        let line = text.lines().find_map(|line| line.find(mark).map(|at| &line[at..])).unwrap_or("unknown");
         Some((name.to_owned(), line.split_whitespace().collect::<Vec<_>>().join(" ")))
     });
     told.collect()
