@@ -37,19 +37,30 @@ impl Rig for Generator<'_> {
     fn system(&mut self, run: Option<&ShardRun>) -> Result<Box<dyn Trial + '_>, TrialError> {
         let mut load = self.spec.load.clone();
         let mut pid = self.spec.server_pid;
-        let mut server = None;
+        let mut started = None;
         if let Some(run) = run {
             load.target = run.target.clone();
-            let started = run.command.as_deref().map(|command| start(command, run)).transpose()?;
-            pid = started.as_ref().map(Server::pid);
-            server = started;
+            started = run.command.as_deref().map(|command| start(command, run)).transpose()?;
+            pid = started.as_ref().map(|started| started.server.pid());
         }
-        Ok(Box::new(LoadTrial { load, stop: self.stop, pid, _server: server }))
+        Ok(Box::new(LoadTrial { load, stop: self.stop, pid, _started: started }))
+    }
+}
+
+/// A server that ends, and whose log goes, when this is dropped.
+struct Started {
+    server: Server,
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // What of it was worth reading stands in an error by now. A log that is gone already is as good.
+        let _ = std::fs::remove_file(self.server.log());
     }
 }
 
 /// Starts a server and waits until it listens.
-fn start(command: &[String], run: &ShardRun) -> Result<Server, TrialError> {
+fn start(command: &[String], run: &ShardRun) -> Result<Started, TrialError> {
     let failed = |error: &dyn std::fmt::Display| TrialError::Failed(error.to_string());
     let Some((program, args)) = command.split_first() else {
         return Err(TrialError::Failed(format!("the command for {} shards is empty", run.shards)));
@@ -59,9 +70,10 @@ fn start(command: &[String], run: &ShardRun) -> Result<Server, TrialError> {
     };
     let log: PathBuf =
         std::env::temp_dir().join(format!("erlmcp-plan-{}-{}.log", std::process::id(), run.shards));
-    let mut server = ServerSpec::new(program).args(args).start(log).map_err(|error| failed(&error))?;
-    server.wait_for_port(*addr, START_MAX).map_err(|error| failed(&error))?;
-    Ok(server)
+    let server = ServerSpec::new(program).args(args).start(log).map_err(|error| failed(&error))?;
+    let mut started = Started { server };
+    started.server.wait_for_port(*addr, START_MAX).map_err(|error| failed(&error))?;
+    Ok(started)
 }
 
 struct LoadTrial<'a> {
@@ -69,7 +81,7 @@ struct LoadTrial<'a> {
     stop: &'a Stop,
     pid: Option<u32>,
     /// Ended when the trial is dropped.
-    _server: Option<Server>,
+    _started: Option<Started>,
 }
 
 impl Trial for LoadTrial<'_> {
@@ -179,5 +191,67 @@ impl Observer for Watch<'_> {
         if let (Some(pid), Phase::Measuring) = (self.pid, run.phase) {
             self.look(pid, run.elapsed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capacity::measure::simulated::{load_spec, spec};
+    use crate::capacity::{PlanSpec, Silent};
+    use crate::null::NullServer;
+    use erlmcp_ring::DriverChoice;
+
+    fn run(addr: std::net::SocketAddr, shards: u32, command: &[&str]) -> ShardRun {
+        let target = load_spec("http://null/", vec![addr]).target;
+        ShardRun { shards, target, command: Some(command.iter().map(|word| (*word).to_owned()).collect()) }
+    }
+
+    /// The command stands for a server whose port is the null server's.
+    #[test]
+    fn a_started_server_is_measured_and_ended() {
+        let null = NullServer::start(None, DriverChoice::Auto).expect("the null server");
+        let spec = PlanSpec { load: load_spec("http://null/", vec![null.addr()]), ..spec("p99 < 1 s") };
+        let stop = Stop::default();
+        let mut generator = Generator::new(&spec, &stop);
+        let shards = run(null.addr(), 2, &["sleep", "60"]);
+        let mut system = generator.system(Some(&shards)).expect("started");
+        let ask = Ask { rate: None, connections: 2, duration: Duration::from_millis(500), seed: 1 };
+        let measured = system.run(&ask, &mut Silent).expect("a trial");
+        assert!(measured.completed > 0 && measured.errors == 0, "{measured:?}");
+        // The sleeping process has its three standard descriptors and used next to no CPU.
+        let server = measured.server.expect("its process is known");
+        assert!(server.descriptors >= 3 && server.cpu_us_per_request < 1_000.0, "{server:?}");
+        let log = std::env::temp_dir().join(format!("erlmcp-plan-{}-2.log", std::process::id()));
+        assert!(log.exists());
+        drop(system);
+        assert!(!log.exists());
+    }
+
+    #[test]
+    fn a_server_that_cannot_be_started_is_named() {
+        let addr = crate::ports::free_addr().expect("a free port");
+        let spec = spec("p99 < 1 s");
+        let stop = Stop::default();
+        let error = |command: &[&str]| match Generator::new(&spec, &stop).system(Some(&run(addr, 3, command)))
+        {
+            Ok(_) => panic!("started"),
+            Err(error) => error.to_string(),
+        };
+        assert!(error(&["no-such-program-here"]).contains("no-such-program-here"));
+        assert!(error(&["sh", "-c", "echo broken; exit 3"]).contains("broken"));
+        assert!(error(&[]).contains("the command for 3 shards is empty"));
+    }
+
+    #[test]
+    fn a_stopped_trial_is_no_evidence() {
+        let null = NullServer::start(None, DriverChoice::Auto).expect("the null server");
+        let spec = PlanSpec { load: load_spec("http://null/", vec![null.addr()]), ..spec("p99 < 1 s") };
+        let stop = Stop::default();
+        stop.stop();
+        let mut generator = Generator::new(&spec, &stop);
+        let ask = Ask { rate: Some(10.0), connections: 2, duration: Duration::from_secs(60), seed: 1 };
+        let ended = generator.system(None).expect("the target").run(&ask, &mut Silent);
+        assert_eq!(ended.err(), Some(TrialError::Stopped));
     }
 }

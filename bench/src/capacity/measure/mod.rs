@@ -85,7 +85,14 @@ pub fn plan_on(spec: &PlanSpec, rig: &mut dyn Rig, progress: &mut dyn Progress) 
 
 fn check(spec: &PlanSpec) -> Result<(), PlanError> {
     let search = &spec.search;
-    let problem = if spec.goals.is_empty() || spec.goals.len() > GOALS_MAX {
+    let beyond =
+        spec.goals.iter().find(|goal| goal.time_limit().is_some_and(|limit| limit >= spec.load.timeout));
+    let problem = if let Some(goal) = beyond {
+        format!(
+            "goal `{goal}` reaches beyond the time-out of {:?}, after which a request has failed: raise --timeout",
+            spec.load.timeout
+        )
+    } else if spec.goals.is_empty() || spec.goals.len() > GOALS_MAX {
         format!("{} goals; give 1 to {GOALS_MAX}, such as --goal \"p99 < 5 ms\"", spec.goals.len())
     } else if search.connections == 0 {
         "no connections; give at least one".to_owned()

@@ -130,6 +130,7 @@ fn questions_that_make_no_sense_are_refused_before_any_trial() {
         assert!(error.contains(cause) && server.trials == 0, "{cause}: {error}");
     };
     refused(&|spec| spec.goals.clear(), "0 goals");
+    refused(&|spec| spec.load.timeout = Duration::from_millis(5), "raise --timeout");
     refused(&|spec| spec.search.connections = 0, "no connections");
     refused(&|spec| spec.search.final_trial = Duration::from_secs(1), "final ones");
     refused(&|spec| spec.search.width = 0.9, "goal width");

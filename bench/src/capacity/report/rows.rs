@@ -188,10 +188,14 @@ pub(super) fn model(queue: &QueueReport) -> String {
     let Backtest { occupancy_us, service_us, variation, capacity_per_s, off_by, .. } = &queue.backtest;
     let off =
         or_unknown(*off_by, |off| format!("off by {} on average on steps that it had not seen", factor(off)));
+    let queues = if queue.model.shards == 1 {
+        "One M/G/1 queue".to_owned()
+    } else {
+        format!("{} independent M/G/1 queues", queue.model.shards)
+    };
     format!(
-        "{} independent M/G/1 queues, {} connections: a request keeps a shard busy for {occupancy_us:.1} µs of its \
+        "{queues}, {} connections: a request keeps a shard busy for {occupancy_us:.1} µs of its \
          {service_us:.1} µs (squared variation {variation:.2}), which is {} at most; {off}.",
-        queue.model.shards,
         human::count(u64::from(queue.model.connections)),
         human::rate(*capacity_per_s)
     )

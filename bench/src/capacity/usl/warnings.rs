@@ -81,6 +81,7 @@ pub enum Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let coefficient = |value: f64| if value == 0.0 { "0".to_owned() } else { format!("{value:.2e}") };
         let percent = |share: f64| format!("{:+.0} %", share * 100.0);
         match *self {
             Self::Residual { size, relative, small } => {
@@ -92,8 +93,10 @@ impl fmt::Display for Warning {
             }
             Self::KappaFlips { without, kappa, kappa_without } => write!(
                 f,
-                "without size {without} kappa is {kappa_without:.2e} instead of {kappa:.2e}: whether and where throughput \
-                 peaks hangs on that one measurement; measure more sizes"
+                "without size {without} kappa is {} instead of {}: whether and where throughput \
+                 peaks hangs on that one measurement; measure more sizes",
+                coefficient(kappa_without),
+                coefficient(kappa)
             ),
             Self::Sways { without, relative, at } => write!(
                 f,
