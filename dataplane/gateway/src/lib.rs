@@ -16,6 +16,10 @@
 //! - Bodies whose length is told and at most 64 KiB are gathered before a node's connection is taken, so that a slow
 //!   client holds no place; longer and chunked ones stream.
 //! - The end of a reply up to 16 KiB is sent without waiting for it: a request is polled twice, not four times.
+//! - A whole request that waits for a node's connection is sent by whoever gives one back, and its read timeout runs from
+//!   then; its own task runs only when the reply has come. No allocation for each wait, 800 instructions less a request.
+//! - The node's side of an exchange is made in place and never moved between futures: each move was a 170-byte copy, ten
+//!   for each request.
 //! - A stalled client is one whose kernel acknowledges nothing for one to two write timeouts; a slow one is served.
 //! - `Forwarded` and `X-Forwarded-*` of a peer that is not trusted are dropped, whatever they say.
 //! - Lingering that did not help ends in a reset: a plain close can leave a client writing into a shut window for as

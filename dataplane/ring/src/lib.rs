@@ -31,6 +31,9 @@
 //! - **Emptying a backlog at stop** under io_uring is an accept and its cancellation in one submission, until the
 //!   cancellation wins: the socket is blocking, shared, and must stay so for the other rings.
 //!
+//! - **The next task's future is fetched ahead** (`prefetch`): with 1000 connections its first touches were a third of the
+//!   user space. In a profile of the gateway user space fell from 18 % to 12 % of the CPU.
+//!
 //! Measured with `hello_ring` (Linux 6.18, 2 cores, wrk on the other one, loopback; CPU of the server per request,
 //! median), user space of the process about 0.19 us of it under io_uring; since then 27 % fewer instructions there:
 //!
