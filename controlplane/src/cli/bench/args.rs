@@ -15,7 +15,7 @@ const THREADS_MAX: i64 = 1024;
 const CONNECTIONS_MAX: i64 = 1_000_000;
 
 /// Flags of `bench run`; they stand above the scenario's keys.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 #[command(
     after_help = "Without --rate, --ramp and a scenario the loop is closed: each client sends its next request when it has its reply.\n\
 Exit code 1 when the figures are INVALID, the run was cut, or nothing could be measured.\n\nExamples:\n  \
@@ -24,48 +24,36 @@ erlmcp bench run --rate 5k/s --connections 128 --threads 2 --cpus 2,3 http://10.
 erlmcp bench run --scenario config/scenarios/mcp-mix.yaml --out /tmp/run http://127.0.0.1:8080/mcp\n      a mix of requests; report, histograms and plots go to /tmp/run"
 )]
 pub(in crate::cli) struct RunArgs {
+    #[command(flatten)]
+    pub(super) load: LoadArgs,
+    #[command(flatten)]
+    pub(super) pace: PaceArgs,
+    /// Print one JSON document and nothing else.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Write report.json, report.html, intervals.ndjson, response.hgrm, service.hgrm and latency.hlog into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+}
+
+/// What to send, to whom and from where; `erlmcp plan` has these flags too.
+#[derive(Debug, Default, Args)]
+pub(in crate::cli) struct LoadArgs {
     /// http://HOST[:PORT][/PATH], ws://… or tcp://HOST:PORT; may be left out when the scenario has a target.
     #[arg(value_name = "URL", value_parser = str::parse::<TargetUrl>, required_unless_present = "scenario")]
     pub(super) url: Option<TargetUrl>,
     /// What to send and when; `erlmcp config schema` says what may stand in it.
     #[arg(long, value_name = "FILE")]
     pub(super) scenario: Option<PathBuf>,
-    /// Start so many requests a second, evenly spaced (a scenario's Poisson arrivals stay Poisson).
-    #[arg(long, value_name = "RATE", value_parser = parse_rate, conflicts_with_all = ["closed", "ramp"])]
-    pub(super) rate: Option<Rate>,
-    /// Start each request when its client has the reply before it.
-    #[arg(long, conflicts_with = "ramp")]
-    pub(super) closed: bool,
-    /// Exponential gaps instead of even ones.
-    #[arg(long, requires = "rate")]
-    pub(super) poisson: bool,
-    /// From one rate to another over the duration, such as `0:5k/s`.
-    #[arg(long, value_name = "FROM:TO", value_parser = parse_ramp)]
-    pub(super) ramp: Option<(Rate, Rate)>,
-    /// Virtual clients, one connection each [default: 64].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=CONNECTIONS_MAX))]
-    pub(super) connections: Option<u32>,
     /// Threads of the generator [default: one per processor of --cpus, else 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=THREADS_MAX))]
     pub(super) threads: Option<u32>,
     /// Pin the threads to these processors in turn, such as `2,3`.
     #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
     pub(super) cpus: Option<Cpus>,
-    /// How long to measure [default: 30s].
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    pub(super) duration: Option<Duration>,
-    /// Drive for so long before measuring [default: 2s].
-    #[arg(long, value_name = "TIME", value_parser = parse_time_or_zero)]
-    pub(super) warmup: Option<Duration>,
     /// A request without its whole reply after so long has failed [default: 10s].
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(super) timeout: Option<Duration>,
-    /// Length of a row in the time series [default: 1s].
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    pub(super) interval: Option<Duration>,
-    /// Stop after so many measured requests, if that comes before the end.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(super) requests: Option<u64>,
     /// Seed of arrivals, mix and think times: the same seed gives the same schedule [default: 1].
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<u64>,
@@ -87,12 +75,38 @@ pub(in crate::cli) struct RunArgs {
     /// How the generator talks to the kernel.
     #[arg(long, value_name = "DRIVER", value_parser = str::parse::<DriverChoice>, default_value = "auto")]
     pub(super) driver: DriverChoice,
-    /// Print one JSON document and nothing else.
-    #[arg(long)]
-    pub(super) json: bool,
-    /// Write report.json, report.html, intervals.ndjson, response.hgrm, service.hgrm and latency.hlog into this folder.
-    #[arg(long, value_name = "DIR")]
-    pub(super) out: Option<PathBuf>,
+}
+
+/// When to send, and for how long.
+#[derive(Debug, Default, Args)]
+pub(in crate::cli) struct PaceArgs {
+    /// Start so many requests a second, evenly spaced (a scenario's Poisson arrivals stay Poisson).
+    #[arg(long, value_name = "RATE", value_parser = parse_rate, conflicts_with_all = ["closed", "ramp"])]
+    pub(super) rate: Option<Rate>,
+    /// Start each request when its client has the reply before it.
+    #[arg(long, conflicts_with = "ramp")]
+    pub(super) closed: bool,
+    /// Exponential gaps instead of even ones.
+    #[arg(long, requires = "rate")]
+    pub(super) poisson: bool,
+    /// From one rate to another over the duration, such as `0:5k/s`.
+    #[arg(long, value_name = "FROM:TO", value_parser = parse_ramp)]
+    pub(super) ramp: Option<(Rate, Rate)>,
+    /// Virtual clients, one connection each [default: 64].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=CONNECTIONS_MAX))]
+    pub(super) connections: Option<u32>,
+    /// How long to measure [default: 30s].
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(super) duration: Option<Duration>,
+    /// Drive for so long before measuring [default: 2s].
+    #[arg(long, value_name = "TIME", value_parser = parse_time_or_zero)]
+    pub(super) warmup: Option<Duration>,
+    /// Length of a row in the time series [default: 1s].
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(super) interval: Option<Duration>,
+    /// Stop after so many measured requests, if that comes before the end.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) requests: Option<u64>,
 }
 
 /// Processors in the order of their numbers.
@@ -131,7 +145,7 @@ impl ProtocolArg {
     }
 }
 
-fn parse_rate(text: &str) -> Result<Rate, String> {
+pub(in crate::cli) fn parse_rate(text: &str) -> Result<Rate, String> {
     let rate: Rate = text.parse()?;
     if rate.0 > 0.0 { Ok(rate) } else { Err("a rate of zero starts nothing".to_owned()) }
 }
@@ -146,11 +160,11 @@ fn parse_ramp(text: &str) -> Result<(Rate, Rate), String> {
     }
 }
 
-pub(super) fn parse_time_or_zero(text: &str) -> Result<Duration, String> {
+pub(in crate::cli) fn parse_time_or_zero(text: &str) -> Result<Duration, String> {
     parse_duration(text, Bare::Seconds)
 }
 
-pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
+pub(in crate::cli) fn parse_time(text: &str) -> Result<Duration, String> {
     let time = parse_time_or_zero(text)?;
     if time.is_zero() { Err("it must be longer than zero".to_owned()) } else { Ok(time) }
 }
@@ -224,12 +238,12 @@ mod tests {
             "http://a/",
         ]);
         let args = args.unwrap();
-        assert_eq!((args.rate, args.poisson), (Some(Rate(5000.0)), true));
-        assert_eq!(args.cpus, Some(Cpus(vec![2, 3])));
-        assert_eq!(args.header, [("A".to_owned(), "b:c".to_owned())]);
-        assert_eq!(args.duration, Some(Duration::from_secs(5)));
-        assert_eq!(parse(&["--ramp", "0:100", "ws://a"]).unwrap().ramp, Some((Rate(0.0), Rate(100.0))));
-        assert!(parse(&["--scenario", "s.yaml"]).unwrap().url.is_none());
+        assert_eq!((args.pace.rate, args.pace.poisson), (Some(Rate(5000.0)), true));
+        assert_eq!(args.load.cpus, Some(Cpus(vec![2, 3])));
+        assert_eq!(args.load.header, [("A".to_owned(), "b:c".to_owned())]);
+        assert_eq!(args.pace.duration, Some(Duration::from_secs(5)));
+        assert_eq!(parse(&["--ramp", "0:100", "ws://a"]).unwrap().pace.ramp, Some((Rate(0.0), Rate(100.0))));
+        assert!(parse(&["--scenario", "s.yaml"]).unwrap().load.url.is_none());
     }
 
     #[test]

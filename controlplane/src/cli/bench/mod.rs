@@ -1,13 +1,14 @@
-//! `erlmcp bench run`: load on a server, and what came of it.
+//! `erlmcp bench run|compare|calibrate`: load on servers, and what came of it.
 //!
-//! Owns the way from flags to a run and from its outcome to files, terminal and exit code. The generator, its
+//! Owns the way from flags to the library and from its answers to files, terminal and exit code. The generator, its
 //! certificate and the reports are [`erlmcp_bench`]'s.
 
-mod args;
+pub(super) mod args;
+mod calibrate;
 mod compare;
-mod resolve;
-mod run;
-mod spec;
+pub(super) mod resolve;
+pub(super) mod run;
+pub(super) mod spec;
 #[cfg(test)]
 mod tests;
 
@@ -23,11 +24,14 @@ pub(super) enum BenchCommand {
     Run(Box<RunArgs>),
     /// Measure the gateway, HAProxy, nginx and Envoy side by side on this machine.
     Compare(compare::CompareArgs),
+    /// Say what the generator itself can do on this machine, against a built-in server that does nothing.
+    Calibrate(calibrate::CalibrateArgs),
 }
 
 pub(super) fn run(command: &BenchCommand) -> Outcome {
     match command {
         BenchCommand::Run(args) => run::run(args),
         BenchCommand::Compare(args) => compare::run(args),
+        BenchCommand::Calibrate(args) => calibrate::run(args),
     }
 }

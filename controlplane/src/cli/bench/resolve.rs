@@ -29,15 +29,7 @@ pub(in crate::cli) struct Resolved {
 /// # Errors
 /// When the name has no address or none accepts; says for each what the system said.
 pub(in crate::cli) fn resolve(url: &TargetUrl) -> anyhow::Result<Resolved> {
-    let found = (url.host.as_str(), url.port).to_socket_addrs();
-    let found = found
-        .with_context(|| format!("cannot resolve `{}`: check the name, or give an address", url.host))?;
-    let mut all: Vec<SocketAddr> = Vec::new();
-    for addr in found.take(ADDRESSES_MAX) {
-        if !all.contains(&addr) {
-            all.push(addr);
-        }
-    }
+    let all = look_up(url)?;
     let mut resolved = Resolved { addrs: Vec::new(), notes: Vec::new() };
     for addr in all {
         match TcpStream::connect_timeout(&addr, PROBE_LIMIT) {
@@ -54,6 +46,23 @@ pub(in crate::cli) fn resolve(url: &TargetUrl) -> anyhow::Result<Resolved> {
         let _ = write!(why, "\n  {note}");
     }
     bail!("nothing accepts connections at {}: start the server, or correct the URL{why}", url.text)
+}
+
+/// All addresses of `url`'s host, each once.
+///
+/// # Errors
+/// When the name has none.
+pub(in crate::cli) fn look_up(url: &TargetUrl) -> anyhow::Result<Vec<SocketAddr>> {
+    let found = (url.host.as_str(), url.port).to_socket_addrs();
+    let found = found
+        .with_context(|| format!("cannot resolve `{}`: check the name, or give an address", url.host))?;
+    let mut all: Vec<SocketAddr> = Vec::new();
+    for addr in found.take(ADDRESSES_MAX) {
+        if !all.contains(&addr) {
+            all.push(addr);
+        }
+    }
+    Ok(all)
 }
 
 #[cfg(test)]

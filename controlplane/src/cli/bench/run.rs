@@ -19,7 +19,7 @@ use crate::cli::progress::Progress;
 use crate::cli::{Cli, Outcome, print};
 
 pub(super) fn run(args: &RunArgs) -> Outcome {
-    let wanted = Wanted::new(args).map_err(bad)?;
+    let wanted = Wanted::new(&args.load, &args.pace).map_err(bad)?;
     let resolved = resolve(&wanted.url)?;
     for note in &wanted.notes {
         eprintln!("erlmcp: {note}");
@@ -27,7 +27,7 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
     for note in &resolved.notes {
         eprintln!("erlmcp: left out {note}");
     }
-    let spec = wanted.spec(args, &resolved);
+    let spec = wanted.spec(&args.load, &resolved);
     let files = args.out.as_deref().map(Files::create).transpose()?;
     let stop = stop_on_signals()?;
     let mut watch = Watch { progress: Progress::start(), collector: Collector::new(), files, broken: None };
@@ -49,7 +49,7 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
 }
 
 /// Flags that do not go together end as clap's own refusals do, with exit code 2.
-fn bad(refusal: Refusal) -> anyhow::Error {
+pub(in crate::cli) fn bad(refusal: Refusal) -> anyhow::Error {
     match refusal {
         Refusal::Bad(error) => error,
         Refusal::Usage(text) => Cli::command().error(ErrorKind::ArgumentConflict, text).exit(),

@@ -10,7 +10,7 @@ use erlmcp_bench::load::{self, Arrivals, Http, Mcp, McpCall, Protocol, Request, 
 use erlmcp_config::model::scenario::{self, Scenario, Scheme, TargetUrl, Think, Traffic};
 use erlmcp_config::scenario::{LoadedScenario, load as load_scenario, of_protocol};
 
-use super::args::RunArgs;
+use super::args::{LoadArgs, PaceArgs};
 use super::resolve::Resolved;
 
 /// Largest body that `--body @FILE` takes: each thread holds it once.
@@ -55,7 +55,7 @@ impl Wanted {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub(in crate::cli) fn new(args: &RunArgs) -> Result<Self, Refusal> {
+    pub(in crate::cli) fn new(args: &LoadArgs, pace: &PaceArgs) -> Result<Self, Refusal> {
         let mut notes = Vec::new();
         let loaded = match &args.scenario {
             Some(path) => load_scenario(path, &erlmcp_config::Source::default().env)
@@ -68,15 +68,17 @@ impl Wanted {
             return usage("no URL: name one after the flags, or write `target` into the scenario");
         };
         check_scheme(&url, &scenario.traffic)?;
-        set_lengths(&mut scenario, args)?;
-        set_arrivals(&mut scenario, args)?;
+        scenario.timeout = args.timeout.unwrap_or(scenario.timeout);
+        scenario.seed = args.seed.unwrap_or(scenario.seed);
+        set_lengths(&mut scenario, pace)?;
+        set_arrivals(&mut scenario, pace)?;
         let (host, body) = set_requests(&mut scenario.traffic, args)?;
         let wanted = Self { url, scenario, notes, host, body };
         wanted.check_threads(args)?;
         Ok(wanted)
     }
 
-    fn check_threads(&self, args: &RunArgs) -> Result<(), Refusal> {
+    fn check_threads(&self, args: &LoadArgs) -> Result<(), Refusal> {
         let (threads, connections) = (threads(args), self.scenario.connections);
         if threads > connections {
             return usage(format!(
@@ -87,7 +89,7 @@ impl Wanted {
     }
 
     /// The generator's order, with machine matters from the flags.
-    pub(in crate::cli) fn spec(&self, args: &RunArgs, resolved: &Resolved) -> Spec {
+    pub(in crate::cli) fn spec(&self, args: &LoadArgs, resolved: &Resolved) -> Spec {
         let scenario = &self.scenario;
         let (arrivals, duration) = arrivals(scenario);
         Spec {
@@ -161,13 +163,13 @@ impl Wanted {
 }
 
 /// One thread for each processor named, unless the flag says otherwise.
-fn threads(args: &RunArgs) -> u32 {
+fn threads(args: &LoadArgs) -> u32 {
     let pinned = args.cpus.as_ref().map_or(1, |cpus| cpus.0.len());
     args.threads.unwrap_or_else(|| u32::try_from(pinned).unwrap_or(u32::MAX))
 }
 
 /// What runs without a scenario file.
-fn default_scenario(args: &RunArgs, notes: &mut Vec<String>) -> anyhow::Result<LoadedScenario> {
+fn default_scenario(args: &LoadArgs, notes: &mut Vec<String>) -> anyhow::Result<LoadedScenario> {
     let protocol = match (args.protocol, &args.url) {
         (Some(protocol), _) => protocol.name(),
         (None, Some(url)) if url.scheme == Scheme::Ws => "websocket",
@@ -201,14 +203,12 @@ fn check_scheme(url: &TargetUrl, traffic: &Traffic) -> Result<(), Refusal> {
     usage(format!("{} is no URL for {}: write {wanted}", url.text, traffic.protocol()))
 }
 
-fn set_lengths(scenario: &mut Scenario, args: &RunArgs) -> Result<(), Refusal> {
+fn set_lengths(scenario: &mut Scenario, args: &PaceArgs) -> Result<(), Refusal> {
     let set = |slot: &mut Duration, flag: Option<Duration>| *slot = flag.unwrap_or(*slot);
     set(&mut scenario.duration, args.duration);
     set(&mut scenario.warmup, args.warmup);
-    set(&mut scenario.timeout, args.timeout);
     set(&mut scenario.interval, args.interval);
     scenario.connections = args.connections.unwrap_or(scenario.connections);
-    scenario.seed = args.seed.unwrap_or(scenario.seed);
     scenario.requests_max = args.requests.or(scenario.requests_max);
     let own_arrivals = args.rate.is_none() && args.ramp.is_none() && !args.closed;
     let own_length =
@@ -221,7 +221,7 @@ fn set_lengths(scenario: &mut Scenario, args: &RunArgs) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn set_arrivals(scenario: &mut Scenario, args: &RunArgs) -> Result<(), Refusal> {
+fn set_arrivals(scenario: &mut Scenario, args: &PaceArgs) -> Result<(), Refusal> {
     let was_poisson = matches!(scenario.arrivals, scenario::Arrivals::Poisson { .. });
     if let Some(rate) = args.rate {
         scenario.arrivals = if args.poisson || was_poisson {
@@ -243,7 +243,10 @@ fn set_arrivals(scenario: &mut Scenario, args: &RunArgs) -> Result<(), Refusal> 
 }
 
 /// Puts era, headers, method and body in; gives `Host` and the body's bytes back.
-fn set_requests(traffic: &mut Traffic, args: &RunArgs) -> Result<(Option<String>, Option<Vec<u8>>), Refusal> {
+fn set_requests(
+    traffic: &mut Traffic,
+    args: &LoadArgs,
+) -> Result<(Option<String>, Option<Vec<u8>>), Refusal> {
     if let Some(wanted) = args.era {
         match traffic {
             Traffic::Mcp { era, .. } => *era = wanted,
@@ -270,7 +273,7 @@ fn set_requests(traffic: &mut Traffic, args: &RunArgs) -> Result<(Option<String>
     Ok((host, body))
 }
 
-fn set_headers(traffic: &mut Traffic, args: &RunArgs) -> Result<Option<String>, Refusal> {
+fn set_headers(traffic: &mut Traffic, args: &LoadArgs) -> Result<Option<String>, Refusal> {
     let mut host = None;
     let protocol = traffic.protocol();
     for (name, value) in &args.header {

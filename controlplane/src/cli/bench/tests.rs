@@ -18,7 +18,7 @@ struct Cli {
 
 fn wanted(words: &[&str]) -> (RunArgs, Result<Wanted, Refusal>) {
     let args = Cli::try_parse_from(std::iter::once(&"run").chain(words)).unwrap().run;
-    let wanted = Wanted::new(&args);
+    let wanted = Wanted::new(&args.load, &args.pace);
     (args, wanted)
 }
 
@@ -26,7 +26,7 @@ fn spec(words: &[&str]) -> (Spec, Vec<String>) {
     let (args, wanted) = wanted(words);
     let wanted = wanted.unwrap_or_else(|refusal| panic!("{refusal:?}"));
     let resolved = Resolved { addrs: vec![SocketAddr::from(([127, 0, 0, 1], 1))], notes: Vec::new() };
-    (wanted.spec(&args, &resolved), wanted.notes)
+    (wanted.spec(&args.load, &resolved), wanted.notes)
 }
 
 fn usage(words: &[&str]) -> String {
