@@ -11,6 +11,7 @@ mod drain;
 mod explain;
 mod interrupt;
 mod man;
+mod plan;
 mod progress;
 mod reload;
 mod remote;
@@ -59,6 +60,8 @@ enum Command {
     /// Put load on servers and report honestly what they did.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Find what a server can do within goals, and how many nodes a peak needs.
+    Plan(Box<plan::PlanArgs>),
     /// Render what an operator installs.
     #[command(subcommand)]
     Deploy(deploy::DeployCommand),
@@ -110,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Tune(command) => tune::run(&command),
         Command::Bench(command) => bench::run(&command),
+        Command::Plan(args) => plan::run(&args),
         Command::Deploy(command) => deploy::run(&command),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

@@ -45,6 +45,9 @@ pub(super) fn run(context: &Context) -> Result<Outcome> {
     outcome.case("a bad scenario: all its errors, exit 1", bad_scenario(context));
     outcome.case("nonsense on the command line: exit 2", nonsense(context));
     outcome.case("^C keeps what was measured, marked partial, exit 1", interrupted(context, &hello));
+    outcome.case("calibrate tells floor and ceiling", calibrate(context));
+    outcome.case("compare --quick measures the gateway and the floor", compare(context));
+    outcome.case("plan finds a rate within its goals", plan(context, &hello));
     match files(context, &hello) {
         Ok(cases) => outcome.append(cases),
         Err(error) => outcome.case("files of a run", Err(error)),
@@ -394,6 +397,85 @@ fn interrupted(context: &Context, hello: &Target) -> Result<()> {
     for file in ["report.json", "report.html", "response.hgrm", "service.hgrm", "latency.hlog"] {
         ensure!(out.join(file).is_file(), "no {file} of the interrupted run");
     }
+    Ok(())
+}
+
+fn calibrate(context: &Context) -> Result<()> {
+    let args = ["bench", "calibrate", "--json", "--duration", "500ms", "--warmup", "100ms", "--rates", "1k"];
+    let ended = command::run(context, "calibrate", &args)?;
+    ended.exits(0)?;
+    let json = ended.json()?;
+    ensure!(number(&json, "/ceiling/rate")? > 0.0, "no ceiling: {}", told(&ended));
+    let (floor, longest) = (number(&json, "/floor/service/p50_us")?, number(&json, "/floor/service/max_us")?);
+    ensure!(0.0 < floor && floor <= longest, "no floor: {}", told(&ended));
+    ensure!(number(&json, "/lags/0/asked")? == 1000.0, "no lag at the rate asked for: {}", told(&ended));
+    Ok(())
+}
+
+fn compare(context: &Context) -> Result<()> {
+    let out = context.scratch.join("compare");
+    let folder = out.to_string_lossy();
+    let args = [
+        "bench",
+        "compare",
+        "small-8",
+        "--quick",
+        "--no-latency",
+        "--candidates",
+        "floor,erlmcp",
+        "--json",
+        "--out",
+        &folder,
+    ];
+    let ended = command::run(context, "compare", &args)?;
+    ended.exits(0)?;
+    let json = ended.json()?;
+    let rows =
+        json.pointer("/tables/0/rows").and_then(Value::as_array).context("no rows in the comparison")?;
+    let names: Vec<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
+    ensure!(names == ["floor", "erlmcp"], "not both were measured: {}", told(&ended));
+    for row in rows {
+        ensure!(number(row, "/cpu_us/median")? > 0.0, "no CPU time: {}", told(&ended));
+    }
+    Ok(())
+}
+
+/// A rate that every machine bears, so that the search ends at the highest that it may try.
+fn plan(context: &Context, hello: &Target) -> Result<()> {
+    let page = context.scratch.join("plan.html");
+    let page_text = page.to_string_lossy();
+    let args = [
+        "plan",
+        "--json",
+        "--goal",
+        "p50 < 1s",
+        "--trial",
+        "300ms",
+        "--final",
+        "400ms",
+        "--warmup",
+        "50ms",
+        "--rate-max",
+        "100",
+        "--width",
+        "30%",
+        "--time-max",
+        "10s",
+        "--quick",
+        "--no-scaling",
+        "--connections",
+        "8",
+        "--html",
+        &page_text,
+        &hello.url,
+    ];
+    let ended = command::start_within(context, "plan", &FIRST, &args)?.wait()?;
+    ended.exits(0)?;
+    let json = ended.json()?;
+    ensure!(json["schema"] == "erlmcp.plan", "another document: {}", told(&ended));
+    let rate = number(&json, "/all/lower_per_s").with_context(|| told(&ended))?;
+    ensure!((10.0..=100.0).contains(&rate), "a highest rate of {rate}");
+    ensure!(page.is_file(), "no page was written");
     Ok(())
 }
 

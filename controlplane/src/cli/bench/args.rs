@@ -109,6 +109,13 @@ pub(in crate::cli) struct PaceArgs {
     pub(super) requests: Option<u64>,
 }
 
+impl PaceArgs {
+    /// What a plan leaves open of pace: the number of clients and the warm-up.
+    pub(in crate::cli) fn plan(connections: Option<u32>, warmup: Duration) -> Self {
+        Self { connections, warmup: Some(warmup), ..Self::default() }
+    }
+}
+
 /// Processors in the order of their numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cpus(pub(super) Vec<usize>);

@@ -21,7 +21,7 @@ use crate::cli::{Outcome, print};
     after_help = "No server can be measured faster than the ceiling, nor with latency below the floor, from this machine.\n\n\
 Examples:\n  erlmcp bench calibrate\n  erlmcp bench calibrate --rates 1k,5k,20k --duration 10s --json"
 )]
-pub(super) struct CalibrateArgs {
+pub(in crate::cli) struct CalibrateArgs {
     /// Rates at which the generator's own lag is measured [default: 1k,5k,10k,20k,50k].
     #[arg(long, value_name = "RATE,...", value_delimiter = ',', value_parser = parse_rate)]
     rates: Vec<Rate>,
