@@ -28,8 +28,8 @@ pub(super) const SHARES: &str =
 pub(super) const SLOW_CLIENTS: &str =
     "dataplane/gateway/tests/it/nodes.rs::slow_clients_are_given_up_in_time";
 pub(super) const STALLED: &str = "dataplane/gateway/tests/it/nodes.rs::a_stalled_node_is_given_up_in_time";
-pub(super) const CAP: &str = "dataplane/gateway/tests/it/nodes.rs::requests_wait_in_line_for_a_full_node";
-pub(super) const LINE: &str = "dataplane/gateway/tests/it/nodes.rs::the_line_is_bounded_in_length_and_time";
+pub(super) const CAP: &str = "dataplane/gateway/tests/it/line.rs::requests_wait_in_line_for_a_full_node";
+pub(super) const LINE: &str = "dataplane/gateway/tests/it/line.rs::the_line_is_bounded_in_length_and_time";
 pub(super) const STANDBY: &str =
     "dataplane/gateway/tests/it/nodes.rs::standby_nodes_serve_when_no_active_one_does";
 pub(super) const PROBES: &str = "dataplane/gateway/tests/it/nodes.rs::probes_tell_the_state";
