@@ -35,6 +35,7 @@ pub(crate) struct Epoll {
     immediate: VecDeque<Event>,
     recvs: Vec<Key>,
     sends: Vec<Key>,
+    late: Vec<Key>,
     accepts: Vec<Key>,
     window: u32,
     leases_max: [u16; 2],
@@ -62,6 +63,7 @@ impl Epoll {
             immediate: VecDeque::new(),
             recvs: Vec::new(),
             sends: Vec::new(),
+            late: Vec::new(),
             accepts: Vec::new(),
             window,
             leases_max,
@@ -73,6 +75,7 @@ impl Epoll {
         !(self.immediate.is_empty()
             && self.recvs.is_empty()
             && self.sends.is_empty()
+            && self.late.is_empty()
             && self.accepts.is_empty())
     }
 
@@ -112,7 +115,9 @@ impl Epoll {
     pub(crate) fn send(&mut self, key: Key, slot: &mut ConnSlot) {
         if !slot.bits.has(Bits::IN_SEND_LIST | Bits::WAIT_WRITE) {
             slot.bits.set(Bits::IN_SEND_LIST);
-            self.sends.push(key);
+            // As under io_uring: first to those who came to us, then to all to which we connected.
+            let list = if slot.bits.has(Bits::ACTIVE) { &mut self.late } else { &mut self.sends };
+            list.push(key);
         }
     }
 
@@ -276,6 +281,7 @@ impl Epoll {
 
     fn flush_sends(&mut self, tables: &mut Tables<'_>, events: &mut Vec<Event>) {
         let mut list = std::mem::take(&mut self.sends);
+        list.append(&mut self.late);
         for key in list.drain(..) {
             let Some(slot) = tables.conns.get_mut(key) else { continue };
             slot.bits.clear(Bits::IN_SEND_LIST);

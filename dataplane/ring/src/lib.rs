@@ -31,6 +31,9 @@
 //! - **Emptying a backlog at stop** under io_uring is an accept and its cancellation in one submission, until the
 //!   cancellation wins: the socket is blocking, shared, and must stay so for the other rings.
 //!
+//! - **A turn's sends go in two groups**: to those who came to us, then to where we connected. In turns, each wakes a
+//!   peer that stops the one before where they share a processor: with 1000 clients, 32 connections to each of two nodes
+//!   and all peers on one processor the gateway carried 54,800 requests/s in turns and 77,000 in groups.
 //! - **The next task's future is fetched ahead** (`prefetch`): with 1000 connections its first touches were a third of the
 //!   user space. In a profile of the gateway user space fell from 18 % to 12 % of the CPU.
 //!

@@ -32,6 +32,15 @@ pub(crate) enum Op {
 }
 
 /// By number; numbers that no operation has stand for one that does nothing.
+impl Op {
+    pub(crate) const fn is_cancel(self) -> bool {
+        matches!(
+            self,
+            Self::CancelFd | Self::CancelRecv | Self::CancelSend | Self::CancelAccept | Self::CancelAll
+        )
+    }
+}
+
 const OPS: [Op; 16] = [
     Op::Wake,
     Op::Recv,

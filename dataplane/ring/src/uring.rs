@@ -96,6 +96,8 @@ pub(crate) struct Uring {
     /// Cancellations and other submissions that found the queue full, in order.
     cancels: VecDeque<Entry>,
     others: VecDeque<Entry>,
+    /// Sends to where we connected, kept to the end of the turn: see [`Self::send_late`].
+    late: Vec<Entry>,
     wake_fd: RawFd,
     /// Operations whose terminal completion has not been seen.
     in_flight: u32,
@@ -126,6 +128,7 @@ impl Uring {
             stats: Arc::clone(stats),
             cancels: VecDeque::new(),
             others: VecDeque::new(),
+            late: Vec::new(),
             wake_fd,
             in_flight: 0,
             recv_credit,
@@ -152,16 +155,22 @@ impl Uring {
     }
 
     fn push(&mut self, entry: Entry, op: Op, key: Key) {
-        let entry = entry.user_data(user_data(op, key));
+        if op.is_cancel() {
+            // What it is to cancel must be there before it.
+            self.flush_late();
+        }
         self.in_flight += 1;
+        self.queue(entry.user_data(user_data(op, key)), op);
+    }
+
+    fn queue(&mut self, entry: Entry, op: Op) {
         let waiting = !self.others.is_empty() || !self.cancels.is_empty();
         if waiting || !self.try_push(&entry) {
             self.stats.sq_full.add(1);
-            match op {
-                Op::CancelFd | Op::CancelRecv | Op::CancelSend | Op::CancelAccept | Op::CancelAll => {
-                    self.cancels.push_back(entry);
-                }
-                _ => self.others.push_back(entry),
+            if op.is_cancel() {
+                self.cancels.push_back(entry);
+            } else {
+                self.others.push_back(entry);
             }
         }
     }
@@ -184,17 +193,43 @@ impl Uring {
         self.push(recv.flags(squeue::Flags::BUFFER_SELECT), Op::Recv, key);
     }
 
+    /// Sends to those who came to us go first, then all to where we connected: in turns they would wake one peer after
+    /// the other, and on a processor that they share each would stop the one before.
+    fn push_send(&mut self, key: Key, entry: Entry, late: bool) {
+        if late {
+            self.in_flight += 1;
+            self.late.push(entry.user_data(user_data(Op::Send, key)));
+        } else {
+            self.push(entry, Op::Send, key);
+        }
+    }
+
+    fn flush_late(&mut self) {
+        let mut late = std::mem::take(&mut self.late);
+        for entry in late.drain(..) {
+            self.queue(entry, Op::Send);
+        }
+        self.late = late;
+    }
+
     /// Sends one piece; the bytes belong to the connection's block in the operation table.
-    pub(crate) fn send(&mut self, key: Key, fd: RawFd, bytes: (*const u8, usize), nowait: bool) {
+    pub(crate) fn send(&mut self, key: Key, fd: RawFd, bytes: (*const u8, usize), nowait: bool, late: bool) {
         let len = u32::try_from(bytes.1).unwrap_or(1 << 30);
         let entry = opcode::Send::new(Fd(fd), bytes.0, len).flags(send_flags(nowait)).build();
-        self.push(entry, Op::Send, key);
+        self.push_send(key, entry, late);
     }
 
     /// Sends a vector; the message belongs to the connection's block in the operation table.
-    pub(crate) fn sendmsg(&mut self, key: Key, fd: RawFd, message: *const libc::msghdr, nowait: bool) {
+    pub(crate) fn sendmsg(
+        &mut self,
+        key: Key,
+        fd: RawFd,
+        message: *const libc::msghdr,
+        nowait: bool,
+        late: bool,
+    ) {
         let entry = opcode::SendMsg::new(Fd(fd), message).flags(send_flags(nowait) as u32).build();
-        self.push(entry, Op::Send, key);
+        self.push_send(key, entry, late);
     }
 
     /// Connects; the address belongs to the connection's block in the operation table.
@@ -251,13 +286,14 @@ impl Uring {
         max: usize,
     ) -> io::Result<()> {
         self.flush();
+        self.flush_late();
         let sq = self.ring.submission();
         let (len, overflow, taskrun) = (sq.len(), sq.cq_overflow(), sq.taskrun());
         drop(sq);
         if overflow {
             self.stats.cq_overflows.add(1);
         }
-        let block = timeout != Some(Duration::ZERO);
+        let block = timeout != Some(Duration::ZERO) && self.others.is_empty() && self.cancels.is_empty();
         if block || len > 0 || overflow || taskrun || !self.taskrun_flag {
             self.enter(len as u32, block, timeout)?;
         }

@@ -201,13 +201,13 @@ fn submit(driver: &mut Driver, stats: &RingStats, key: Key, slot: &mut ConnSlot)
         return;
     }
     stats.sends.add(1);
-    let nowait = slot.bits.has(Bits::NOWAIT);
+    let (nowait, late) = (slot.bits.has(Bits::NOWAIT), slot.bits.has(Bits::ACTIVE));
     match driver {
         Driver::Uring(uring) => {
             let Some(block) = &mut slot.send else { return };
             match block.single() {
-                Some(bytes) => uring.send(key, slot.fd, bytes, nowait),
-                None => uring.sendmsg(key, slot.fd, block.message(), nowait),
+                Some(bytes) => uring.send(key, slot.fd, bytes, nowait, late),
+                None => uring.sendmsg(key, slot.fd, block.message(), nowait, late),
             }
         }
         Driver::Epoll(epoll) => epoll.send(key, slot),
